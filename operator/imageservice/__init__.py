@@ -1,0 +1,1 @@
+"""image-service-operator: a Kubernetes operator for OpenStack Glance."""
