@@ -1,0 +1,37 @@
+"""Secrets that are never changed: their name tells their content."""
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+
+from imageservice.manifest import Manifest
+from imageservice.render.inputs import ImageServiceInputs
+from imageservice.render.labels import metadata
+from imageservice.render.names import child_name
+
+
+def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[str, str]) -> Manifest:
+    """Build the immutable Secret `<name>-<component>-<hash of the content>` that holds `files`."""
+    content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).digest()
+    suffix = f"{component}-{_slow_hash(content, inputs.uid)}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(inputs, child_name(inputs.name, suffix), component),
+        "type": "Opaque",
+        "immutable": True,
+        "data": {name: base64.b64encode(text.encode()).decode() for name, text in files.items()},
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def _slow_hash(content: bytes, salt: str) -> str:
+    """Return a hash of secret content that may be shown to those who may not read the content.
+
+    Names of Secrets are visible to many more people than what is in them, so the hash is one that is slow to compute:
+    else a short password could be found by trying. It takes 3 ms and 1 MiB: the next larger steps would make the start
+    with hundreds of services slow. Remembered, because each reconcile asks for it.
+    """
+    return hashlib.scrypt(content, salt=salt.encode(), n=2**10, r=8, p=1, dklen=5).hex()
