@@ -1,0 +1,1 @@
+"""The room that talks to Keystone: is the service user good, and does the catalogue lead to Glance."""
