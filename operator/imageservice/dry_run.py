@@ -1,0 +1,109 @@
+"""Render without a cluster: manifests in, the children that the operator would make out, with no secret shown.
+
+It goes the same way as a reconcile: the same verdicts on stores, the same resolution of references, the same builders.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from imageservice.api.reading import InvalidObject, read
+from imageservice.api.v1alpha1 import ImageService
+from imageservice.errors import Blocked
+from imageservice.manifest import Manifest
+from imageservice.reconcile import stores
+from imageservice.reconcile.observe import World, accept, resolve_inputs, secret_names, secret_values
+from imageservice.releases import RELEASES
+from imageservice.render import ini
+from imageservice.render.config_secret import config_secret
+from imageservice.render.database_job import database_job, database_secret
+from imageservice.render.deployment import deployment
+from imageservice.render.poddisruptionbudget import pod_disruption_budget
+from imageservice.render.service import service
+from imageservice.runtime.settings import Settings
+from imageservice.sensitive import Sensitive
+from imageservice.status.masking import redact
+
+
+class NotRenderable(Exception):  # noqa: N818 - a verdict on the input
+    """The manifests cannot be rendered; the message says what is wrong and how to mend it."""
+
+
+def render(files: Iterable[Path], settings: Settings | None = None) -> list[Manifest]:
+    """Return the children of every ImageService in the files.
+
+    The files hold the ImageServices, their ImageStores, the Secrets and PersistentVolumeClaims that they refer to.
+    Raise NotRenderable where something is missing or wrong.
+    """
+    manifests = [document for path in files for document in yaml.safe_load_all(path.read_text()) if document]
+    found = [item for item in manifests if item.get("kind") == "ImageService"]
+    if not found:
+        raise NotRenderable("The files hold no ImageService.")
+    return [child for item in found for child in _render_one(item, manifests, settings or Settings())]
+
+
+def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Settings) -> list[Manifest]:
+    live = _as_live(item)
+    try:
+        found = read(ImageService, live)
+        if isinstance(found, InvalidObject):
+            raise NotRenderable(found.message)
+        spec = found.spec
+        release = RELEASES[spec.release]
+        namespaced = [_as_live(other) for other in manifests if _namespace(other) == _namespace(item)]
+        image_stores = [other for other in namespaced if other.get("kind") == "ImageStore"]
+        mine = stores.referring(live["metadata"]["name"], image_stores)
+        claims = {
+            name: _find(namespaced, "PersistentVolumeClaim", name) for m in mine if (name := stores.claim_name(m))
+        }
+        verdicts = stores.judge(mine, claims, release, spec.api.replicas)
+        secrets = {name: _find(namespaced, "Secret", name) for name in secret_names(spec)}
+        world = World(image_stores, verdicts, secrets)
+        accept(spec, release, verdicts)
+        inputs = resolve_inputs(live, spec, world, settings)
+        config, database = config_secret(inputs), database_secret(inputs)
+        database_name = database["metadata"]["name"]
+        children = [
+            service(inputs),
+            config,
+            pod_disruption_budget(inputs),
+            database,
+            database_job(inputs, "prepare", database_name),
+            deployment(inputs, config["metadata"]["name"]),
+            database_job(inputs, "contract", database_name),
+        ]
+    except (Blocked, ValueError) as error:
+        raise NotRenderable(f"ImageService {_namespace(item)}/{live['metadata']['name']}: {error}") from error
+    return [redacted(child, secret_values(secrets)) for child in children if child is not None]
+
+
+def redacted(manifest: Manifest, confidential: Sequence[Sensitive]) -> Manifest:
+    """Return the manifest; a Secret as plain text, with every confidential value in it hidden."""
+    if manifest.get("kind") != "Secret":
+        return manifest
+    plain = dict(manifest.get("stringData") or {})
+    plain |= {key: base64.b64decode(text).decode() for key, text in (manifest.get("data") or {}).items()}
+    as_in_files = [Sensitive(ini.escaped(secret.reveal())) for secret in confidential]
+    shown = {key: redact(text, [*confidential, *as_in_files]) for key, text in plain.items()}
+    return {key: value for key, value in manifest.items() if key != "data"} | {"stringData": shown}
+
+
+def _as_live(item: Manifest) -> Manifest:
+    """Fill in what the API server would have: a namespace, a uid, and the data of a Secret in base64."""
+    metadata = {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
+    live = item | {"metadata": metadata | item.get("metadata", {})}
+    if item.get("kind") == "Secret":
+        plain = item.get("stringData") or {}
+        encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in plain.items()}
+        live["data"] = (item.get("data") or {}) | encoded
+    return live
+
+
+def _namespace(item: Manifest) -> str:
+    return str(item.get("metadata", {}).get("namespace", "default"))
+
+
+def _find(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest | None:
+    return next((m for m in manifests if m.get("kind") == kind and m["metadata"].get("name") == name), None)

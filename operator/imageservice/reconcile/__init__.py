@@ -1,0 +1,1 @@
+"""One module a kind: observe -> plan (render) -> act -> status."""

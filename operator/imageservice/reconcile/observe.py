@@ -1,0 +1,106 @@
+"""Read what an ImageService depends on, live: its stores with their claims, and the Secrets that it names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imageservice.api.v1alpha1 import ImageServiceSpec
+from imageservice.errors import Blocked
+from imageservice.manifest import Manifest
+from imageservice.reconcile import resolve, stores
+from imageservice.reconcile.stores import StoreVerdict
+from imageservice.reconcile.together import together
+from imageservice.releases import RELEASES, Release
+from imageservice.render.inputs import Credentials, ImageServiceInputs
+from imageservice.render.options import check_extra_config
+from imageservice.runtime.cached import CachedKube
+from imageservice.runtime.kinds import IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET
+from imageservice.runtime.settings import Settings
+from imageservice.sensitive import Sensitive
+from imageservice.status.imageservice import ACCEPTED
+
+
+@dataclass(frozen=True)
+class World:
+    """All that was read for one reconcile of one ImageService. A Secret that does not exist is None."""
+
+    stores: list[Manifest]
+    verdicts: list[StoreVerdict]
+    secrets: dict[str, Manifest | None]
+
+
+async def observe(kube: CachedKube, live: Manifest, spec: ImageServiceSpec, release: Release) -> World:
+    """Read the stores of the namespace, the claims of those that refer to this service, and its Secrets."""
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+    found, secrets = await together(kube.list(IMAGE_STORE, namespace), _read_all(kube, namespace, secret_names(spec)))
+    mine = stores.referring(name, found)
+    claims = await read_claims(kube, namespace, mine)
+    return World(found, stores.judge(mine, claims, release, spec.api.replicas), secrets)
+
+
+async def read_claims(kube: CachedKube, namespace: str, manifests: Iterable[Manifest]) -> dict[str, Manifest | None]:
+    """Read every PersistentVolumeClaim that the stores name; None for one that does not exist."""
+    names = sorted({name for manifest in manifests if (name := stores.claim_name(manifest))})
+    found = await together(*(kube.get(PERSISTENT_VOLUME_CLAIM, namespace, name) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
+def secret_names(spec: ImageServiceSpec) -> list[str]:
+    """Return the names of all Secrets that the spec refers to, each once."""
+    names = {spec.database.secret_ref.name, spec.identity.secret_ref.name}
+    catalog = spec.identity.catalog
+    if catalog and catalog.secret_ref:
+        names.add(catalog.secret_ref.name)
+    return sorted(names)
+
+
+async def _read_all(kube: CachedKube, namespace: str, names: list[str]) -> dict[str, Manifest | None]:
+    found = await together(*(kube.get(SECRET, namespace, name) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
+def accept(spec: ImageServiceSpec, release: Release, verdicts: list[StoreVerdict]) -> None:
+    """Raise Blocked where the spec asks for what cannot be, whatever it refers to."""
+    serving = [verdict.inputs for verdict in verdicts if verdict.problem is None]
+    problems = check_extra_config(release, spec.extra_config, serving)
+    if problems:
+        raise Blocked(ACCEPTED, "InvalidExtraConfig", " ".join(problems))
+
+
+def resolve_inputs(live: Manifest, spec: ImageServiceSpec, world: World, settings: Settings) -> ImageServiceInputs:
+    """Return what rendering needs, from what was read. Raise Blocked where a reference leads nowhere. Pure."""
+    metadata = live["metadata"]
+    default = stores.choose_default(spec, metadata["name"], world.stores, world.verdicts)
+    others = sorted(
+        (verdict for verdict in world.verdicts if verdict.problem is None and verdict.name != default.name),
+        key=lambda verdict: verdict.store_id,
+    )
+    serving = [default, *others]
+    database, identity = spec.database.secret_ref, spec.identity.secret_ref
+    return ImageServiceInputs(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        spec=spec,
+        release=RELEASES[spec.release],
+        image=spec.image or settings.glance_image(spec.release),
+        database_url=resolve.database_url(database, world.secrets.get(database.name)),
+        credentials=resolve.credentials(identity.name, world.secrets.get(identity.name), "spec.identity.secretRef"),
+        stores=tuple(verdict.inputs for verdict in serving),
+        default_store_id=default.store_id,
+        cluster_domain=settings.cluster_domain,
+        stores_are_shared=all(verdict.shared for verdict in serving),
+    )
+
+
+def catalog_credentials(spec: ImageServiceSpec, secrets: dict[str, Manifest | None]) -> Credentials | None:
+    """Return the credentials for the service catalogue; None where the catalogue is not ours to keep."""
+    catalog = spec.identity.catalog
+    if catalog is None or not catalog.register or catalog.secret_ref is None:
+        return None
+    name = catalog.secret_ref.name
+    return resolve.credentials(name, secrets.get(name), "spec.identity.catalog.secretRef")
+
+
+def secret_values(secrets: dict[str, Manifest | None]) -> list[Sensitive]:
+    """Return every confidential value of the Secrets, to be masked wherever text of a pod is repeated."""
+    return [value for secret in secrets.values() for value in resolve.confidential(secret)]

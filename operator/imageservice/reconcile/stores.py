@@ -1,0 +1,196 @@
+"""Which ImageStores an ImageService serves, and what is wrong with the others. Pure: manifests in, verdicts out.
+
+Both reconcilers ask here, so that the ImageService and each ImageStore always tell the same story.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imageservice.api.reading import InvalidObject, read
+from imageservice.api.v1alpha1 import ImageServiceSpec, ImageStore, ImageStoreSpec
+from imageservice.errors import Blocked
+from imageservice.manifest import Manifest
+from imageservice.releases import Release
+from imageservice.render.inputs import StoreInputs
+from imageservice.render.options import reserved_store_ids
+from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
+
+SHARED_ACCESS_MODE = "ReadWriteMany"
+
+
+@dataclass(frozen=True)
+class StoreVerdict:
+    """One ImageStore that refers to the service; `problem` is None where the service can serve it.
+
+    `shared` tells whether pods on several nodes can have the store at once.
+    """
+
+    name: str
+    store_id: str
+    spec: ImageStoreSpec | None
+    shared: bool = True
+    problem: Blocked | None = None
+
+    @property
+    def inputs(self) -> StoreInputs:
+        """What rendering needs of this store. Only for stores without a problem."""
+        if self.spec is None:
+            raise ValueError(f"ImageStore {self.name} has no readable spec")
+        return StoreInputs(name=self.name, store_id=self.store_id, spec=self.spec)
+
+
+def referring(service_name: str, stores: Sequence[Manifest]) -> list[Manifest]:
+    """Return the stores that refer to the service and are not being deleted, oldest first."""
+    mine = [store for store in stores if service_of(store) == service_name and not _deleting(store)]
+    return sorted(mine, key=lambda store: (store["metadata"].get("creationTimestamp", ""), store["metadata"]["name"]))
+
+
+def service_of(store: Manifest) -> str:
+    """Return the name of the ImageService that the store refers to; empty where an old object has none."""
+    return str((store.get("spec", {}).get("imageServiceRef") or {}).get("name", ""))
+
+
+def claim_name(store: Manifest) -> str | None:
+    """Return the name of the PersistentVolumeClaim that the store wants mounted, if any."""
+    volume = (store.get("spec", {}).get("filesystem") or {}).get("volume") or {}
+    if volume.get("type") != "PersistentVolumeClaim":
+        return None
+    return (volume.get("persistentVolumeClaim") or {}).get("claimName")
+
+
+def judge(
+    stores: Sequence[Manifest], claims: Mapping[str, Manifest | None], release: Release | None, replicas: int
+) -> list[StoreVerdict]:
+    """Judge all stores of one service. `stores` comes from `referring`; `claims` holds every claim they name.
+
+    Of two stores with one id the oldest has it. A store that only one pod can have is refused while the service runs
+    several replicas: each would see other images, or never start.
+    """
+    verdicts: list[StoreVerdict] = []
+    taken: dict[str, str] = {}
+    for manifest in stores:
+        verdict = _judge_one(manifest, claims, release, replicas, taken)
+        if verdict.problem is None or verdict.problem.condition != ACCEPTED:
+            taken.setdefault(verdict.store_id, verdict.name)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _judge_one(
+    manifest: Manifest,
+    claims: Mapping[str, Manifest | None],
+    release: Release | None,
+    replicas: int,
+    taken: Mapping[str, str],
+) -> StoreVerdict:
+    name = manifest["metadata"]["name"]
+    found = read(ImageStore, manifest)
+    if isinstance(found, InvalidObject):
+        return StoreVerdict(name, "", None, problem=Blocked(ACCEPTED, "InvalidSpec", found.message))
+    spec, store_id = found.spec, found.store_id
+    shared = _shared(spec, claims)
+    problem = (
+        _id_problem(store_id, name, release, taken)
+        or _claim_problem(claim_name(manifest), claims)
+        or (_sharing_problem(replicas) if not shared and replicas > 1 else None)
+    )
+    return StoreVerdict(name, store_id, spec, shared, problem)
+
+
+def _id_problem(store_id: str, name: str, release: Release | None, taken: Mapping[str, str]) -> Blocked | None:
+    if release and store_id in reserved_store_ids(release):
+        return Blocked(
+            ACCEPTED,
+            "ReservedStoreID",
+            f"`{store_id}` cannot be the id of a store: Glance has configuration of that name. "
+            "Delete this ImageStore and create it with another spec.storeID.",
+        )
+    if store_id in taken:
+        return Blocked(
+            ACCEPTED,
+            "StoreIDConflict",
+            f"The ImageStore `{taken[store_id]}` is older and has the id `{store_id}`. Delete this ImageStore and "
+            "create it with another spec.storeID.",
+        )
+    return None
+
+
+def _claim_problem(claim: str | None, claims: Mapping[str, Manifest | None]) -> Blocked | None:
+    if claim is None or claims.get(claim) is not None:
+        return None
+    return Blocked(
+        RESOLVED_REFS, "ClaimNotFound", f"There is no PersistentVolumeClaim `{claim}` in this namespace. Create it."
+    )
+
+
+def _sharing_problem(replicas: int) -> Blocked:
+    return Blocked(
+        ACCEPTED,
+        "StoreNotShared",
+        f"{replicas} API replicas cannot share this store. Use a PersistentVolumeClaim with access mode "
+        f"{SHARED_ACCESS_MODE} or NFS, or set spec.api.replicas of the ImageService to 1.",
+    )
+
+
+def _shared(spec: ImageStoreSpec, claims: Mapping[str, Manifest | None]) -> bool:
+    volume = spec.filesystem.volume if spec.filesystem else None
+    if volume is None or volume.type == "NFS":
+        return True
+    if volume.type == "EmptyDir" or volume.persistent_volume_claim is None:
+        return False
+    claim = claims.get(volume.persistent_volume_claim.claim_name)
+    return claim is None or SHARED_ACCESS_MODE in claim.get("spec", {}).get("accessModes", [])
+
+
+def _deleting(store: Manifest) -> bool:
+    return bool(store["metadata"].get("deletionTimestamp"))
+
+
+def choose_default(
+    spec: ImageServiceSpec, service_name: str, stores: Sequence[Manifest], verdicts: Sequence[StoreVerdict]
+) -> StoreVerdict:
+    """Return the default store; raise Blocked where there is none that can be used.
+
+    `stores` are all ImageStores of the namespace, `verdicts` those of this service.
+    """
+    if spec.default_store:
+        return _named_default(spec.default_store, service_name, stores, verdicts)
+    if not verdicts:
+        raise Blocked(
+            RESOLVED_REFS, "NoStore", f"No ImageStore has spec.imageServiceRef.name `{service_name}`. Create one."
+        )
+    if len(verdicts) > 1:
+        names = ", ".join(f"`{verdict.name}`" for verdict in verdicts[:5])
+        raise Blocked(
+            ACCEPTED, "DefaultStoreAmbiguous", f"Several stores refer to this service: {names}. Set spec.defaultStore."
+        )
+    return _usable(verdicts[0])
+
+
+def _named_default(
+    name: str, service_name: str, stores: Sequence[Manifest], verdicts: Sequence[StoreVerdict]
+) -> StoreVerdict:
+    found = next((verdict for verdict in verdicts if verdict.name == name), None)
+    if found:
+        return _usable(found)
+    other = next((store for store in stores if store["metadata"]["name"] == name and not _deleting(store)), None)
+    if other is not None:
+        raise Blocked(
+            ACCEPTED,
+            "DefaultStoreOfAnotherService",
+            f"The ImageStore `{name}` in spec.defaultStore refers to the ImageService `{service_of(other)}`, not to "
+            f"`{service_name}`. Name a store of this service.",
+        )
+    raise Blocked(
+        RESOLVED_REFS, "DefaultStoreNotFound", f"There is no ImageStore `{name}` (spec.defaultStore). Create it."
+    )
+
+
+def _usable(verdict: StoreVerdict) -> StoreVerdict:
+    if verdict.problem is None:
+        return verdict
+    raise Blocked(
+        RESOLVED_REFS,
+        "DefaultStoreNotUsable",
+        f"The default store `{verdict.name}` cannot be used: {verdict.problem.reason}: {verdict.problem.message}",
+    )
