@@ -1,0 +1,66 @@
+"""When a status is written, and when not yet."""
+
+import pytest
+from tests.unit.reconcile.world import Events, image_service, quickstart
+
+from imageservice.reconcile.writing import PACE_SECONDS, StatusWriter, is_written
+from imageservice.runtime.kinds import IMAGE_SERVICE
+
+
+def condition(type_="Ready", status="Unknown", reason="Progressing", message="", generation=1):
+    told = {"type": type_, "status": status, "reason": reason, "message": message}
+    return told | {"observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+def written(*conditions, **fields):
+    return {"observedGeneration": 1, "conditions": list(conditions or [condition()])} | fields
+
+
+class World:
+    def __init__(self):
+        self.kube, self.events, self.now = quickstart(), Events(), 100.0
+        self.writer = StatusWriter(self.kube, self.events, IMAGE_SERVICE, lambda: self.now)
+
+    async def write(self, status):
+        live = self.kube.find(IMAGE_SERVICE, "glance")
+        return await self.writer.write(live, status)
+
+    @property
+    def status(self):
+        return self.kube.find(IMAGE_SERVICE, "glance")["status"]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_counts_are_written_once_in_a_while_and_the_last_ones_always(world):
+    await world.write(written(readyReplicas=0))
+    world.now += PACE_SECONDS / 4
+    assert await world.write(written(readyReplicas=1)) == pytest.approx(PACE_SECONDS * 3 / 4)
+    assert world.status["readyReplicas"] == 0
+    world.now += PACE_SECONDS * 3 / 4
+    assert await world.write(written(readyReplicas=2)) is None
+    assert world.status["readyReplicas"] == 2
+
+
+@pytest.mark.parametrize(
+    "news", [condition(status="True", reason="Ready"), condition(reason="Other"), condition(generation=2)]
+)
+async def test_what_a_condition_says_is_written_at_once(world, news):
+    await world.write(written())
+    assert await world.write(written(news)) is None
+    assert world.status["conditions"] == [news]
+
+
+async def test_another_object_does_not_wait(world):
+    await world.write(written())
+    other = world.kube.put(IMAGE_SERVICE, image_service("other"))
+    assert await world.writer.write(other, written(readyReplicas=1)) is None
+
+
+def test_a_condition_of_others_is_theirs_and_one_of_ours_that_ended_is_not():
+    wanted = written(condition())
+    assert is_written(wanted, written(condition("Theirs"), condition()))
+    assert not is_written(wanted, written(condition(), condition("Stalled", "True")))
