@@ -1,0 +1,49 @@
+"""Environments and databases of the four releases."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.glance.warm_python import WarmPython, warm_python
+from tests.glance_environments import RELEASES, glance_environment
+from tests.keystone import keystone
+
+from imageservice.render import ini
+
+__all__ = ["keystone"]
+
+
+@dataclass(frozen=True)
+class InstalledGlance:
+    """Glance of a release in an environment of its own, and a database with its tables to copy."""
+
+    release: str
+    environment: Path
+    warm: WarmPython
+    """Runs the programs of the environment without importing Glance each time."""
+    database: Path
+
+    def new_database(self, directory: Path) -> str:
+        """Put a database that has the tables and nothing in them into `directory` and return its URL."""
+        shutil.copy(self.database, directory / "glance.db")
+        return f"sqlite:///{directory / 'glance.db'}"
+
+
+@pytest.fixture(scope="session", params=RELEASES)
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledGlance]:
+    """Glance of each release in turn."""
+    environment = glance_environment(request.param)
+    directory = tmp_path_factory.mktemp(f"database-{request.param}")
+    database = directory / "glance.db"
+    config = directory / "glance-manage.conf"
+    config.write_text(ini.render({"database": {"connection": f"sqlite:///{database}"}}))
+    with warm_python(environment) as warm:
+        command = [warm.glance_manage, "--config-file", config, "db", "sync"]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield InstalledGlance(request.param, environment, warm, database)

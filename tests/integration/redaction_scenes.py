@@ -1,0 +1,249 @@
+"""ImageServices with planted values in every Secret that they refer to: some run well, others fail, each in its way.
+
+A scene says what of the usual is different in it, and which condition tells that it took place.
+"""
+
+import base64
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tests.api_client import ApiClient, Manifest, Refused
+from tests.integration.objects import image_service, image_store
+from tests.integration.redaction_forms import Planted
+from tests.integration.redaction_keystone import CLOSED
+
+ODDITIES = {
+    "plain": "",
+    "quotes": "\"'`",
+    "percent": "%41%2F%%s%(x)s100%",
+    "dollar": r"$HOME ${x} $$ \$ \n",
+    "unicode": "\u00fcn\u00ef-\u65e5\u672c-\U0001f600",
+    "base64": "UGFzc3dvcmQ=",
+    "separators": " ;,=#:@/?&+<>[]{} ",
+    "address": "0xdeadbeef01",
+}
+"""What is odd about a value."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is different, and what tells that it happened: a condition, its status, and the reasons it may have.
+
+    `login` is the path of an `authURL` at the parrot, or a whole one, None for a proper Keystone; `known` tells which
+    users that knows. `raw` is what else is in which key of which Secret.
+    """
+
+    name: str
+    odd: str = ""
+    told: tuple[str, str, tuple[str, ...]] = ("Ready", "True", ("Ready",))
+    url: str = "mysql+pymysql://glance:{encoded}@mariadb:3306/glance"
+    raw: dict[tuple[str, str], str] = field(default_factory=dict)
+    login: str | None = None
+    known: frozenset[str] = frozenset(("user", "admin"))
+
+
+def _bad_url(name: str, url: str) -> Scene:
+    return Scene(name, told=("ResolvedRefs", "False", ("InvalidDatabaseURL", "InvalidCredentials")), url=url)
+
+
+def _bad_text(name: str, secret: str, key: str, text: str) -> Scene:
+    told = ("ResolvedRefs", "False", ("InvalidCredentials", "SecretKeyMissing"))
+    return Scene(name, told=told, raw={(secret, key): text})
+
+
+UNREACHABLE = ("http://127.0.0.1:9/v3", "http://no-such-host.invalid:5000/v3", "https://{parrot}/v3")
+APPLICATION_CREDENTIAL = {
+    ("glance-user", "application_credential_id"): "0123456789abcdef",
+    ("glance-user", "application_credential_secret"): "{value}",
+}
+GOOD = [
+    Scene("good-plain"),
+    Scene("good-unicode", ODDITIES["unicode"]),
+    Scene("good-punctuation", ODDITIES["quotes"] + ODDITIES["percent"] + ODDITIES["dollar"] + ODDITIES["separators"]),
+    Scene("good-lookalike", ODDITIES["base64"] + ODDITIES["address"]),
+]
+BAD = [
+    Scene("user-refused", told=("IdentityReady", "False", ("CredentialsRefused",)), known=frozenset(("admin",))),
+    Scene("admin-refused", told=("CatalogRegistered", "False", ("CredentialsRefused",)), known=frozenset(("user",))),
+    *(
+        Scene(f"login-{status}", '"%\u00fc', ("IdentityReady", "False", ()), login=f"login/{status}/v3")
+        for status in (CLOSED, 201, 302, 400, 401, 403, 404, 409, 500, 503)
+    ),
+    *(
+        Scene(f"later-{status}", '"%\u00fc', ("CatalogRegistered", "False", ()), login=f"later/{status}/v3")
+        for status in (CLOSED, 200, 302, 400, 401, 403, 500)
+    ),
+    *(
+        Scene(f"nobody-there-{number}", told=("IdentityReady", "False", ()), login=url)
+        for number, url in enumerate(UNREACHABLE)
+    ),
+    *(
+        Scene(
+            f"application-credential-{number}",
+            "\"'",
+            ("IdentityReady", "False", ()),
+            raw=APPLICATION_CREDENTIAL,
+            login=at,
+        )
+        for number, at in enumerate((None, "login/400/v3", "login/404/v3", "login/500/v3"))
+    ),
+    _bad_url("url-of-no-kind", "{value}"),
+    _bad_url("url-of-another-kind", "{head}://glance:{encoded}@mariadb/glance"),
+    _bad_url("url-with-an-odd-port", "mysql+pymysql://glance:{encoded}@mariadb:{head}/glance"),
+    _bad_url("url-with-an-open-bracket", "mysql+pymysql://glance:{encoded}@[mariadb/glance"),
+    _bad_url("url-without-a-database", "mysql+pymysql://glance:{encoded}@mariadb"),
+    _bad_url("url-of-two-lines", "mysql+pymysql://glance:{encoded}@mariadb/glance\n{value}"),
+    _bad_text("user-of-two-lines", "glance-user", "password", "{value}\n{value}"),
+    _bad_text("user-not-text", "glance-user", "password", "{value}\udcff"),
+    _bad_text("user-with-another-key", "glance-user", "password", ""),
+    _bad_text("admin-of-two-lines", "keystone-admin", "password", "{value}\r{value}"),
+    _bad_text("admin-not-text", "keystone-admin", "password", "\udcff{value}"),
+]
+REFUSED = Scene("secrets-refused", told=("Accepted", "False", ("RefusedByAPIServer", "ForbiddenByAPIServer")))
+BROKEN = Scene("bug", "\"'%\u00fc$", told=("Accepted", "", ()))
+
+
+NOWHERE = {"there-is": "no-such-node"}
+"""A nodeSelector that keeps pods waiting."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scene in a namespace of its own, on an API server."""
+
+    scene: Scene
+    api: ApiClient
+    auth_url: str
+    namespace: str = field(default_factory=lambda: f"r-{uuid.uuid4().hex[:8]}")
+
+    @cached_property
+    def values(self) -> dict[str, Planted]:
+        """Return the planted values by whose they are."""
+        names = ("database", "user", "admin", "note")
+        return {name: Planted(f"{self.scene.name}/{name}", self.scene.odd) for name in names}
+
+    def secrets(self) -> list[Manifest]:
+        """Return the Secrets that the spec refers to; in each there is a note too that nobody has asked for."""
+        password, note = self.values["database"], self.values["note"]
+        url = self.scene.url.format(value=password.value, head=password.head, encoded=password.encoded)
+        contents = {
+            "glance-db": {"url": url},
+            "glance-user": self._login("user", "service"),
+            "keystone-admin": self._login("admin", "admin"),
+        }
+        for (secret, key), text in self.scene.raw.items():
+            planted = self.values["user" if secret == "glance-user" else "admin"]
+            contents[secret][key] = text.format(value=planted.value)
+        several_lines = f"first line\n{note.value}\nlast line"
+        return [_secret(self.namespace, name, {**content, "note": several_lines}) for name, content in contents.items()]
+
+    def user_name(self, whose: str) -> str:
+        """Return the name of a user in Keystone; names are no secret."""
+        return f"{whose}-{self.namespace}"
+
+    def _login(self, whose: str, project: str) -> dict[str, str]:
+        return {
+            "username": self.user_name(whose),
+            "password": self.values[whose].value,
+            "project_name": project,
+        }
+
+    def manifests(self) -> list[Manifest]:
+        """Return all that a user would apply."""
+        volume = {"type": "EmptyDir", "emptyDir": {}}
+        store = image_store("central", filesystem={"volume": volume})
+        needs_pods = self.scene.told[0] in ("Ready", "CatalogRegistered")
+        service = image_service(None, api={"replicas": 1, "nodeSelector": {} if needs_pods else NOWHERE})
+        service["spec"]["identity"] |= {"authURL": self.auth_url}
+        at_home = [m | {"metadata": {"namespace": self.namespace} | m["metadata"]} for m in (store, service)]
+        return [*self.secrets(), *at_home]
+
+    def create_namespace(self) -> None:
+        self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+
+    def tear_down(self) -> None:
+        self.api.delete(self.api.get("Namespace", None, self.namespace))
+
+    def service(self) -> Manifest:
+        return self.api.get("ImageService", self.namespace, "glance")
+
+    def condition(self, type_: str) -> Manifest:
+        conditions = self.service().get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == type_), {})
+
+    def took_place(self) -> bool:
+        """Tell whether the scene has come to what it is about."""
+        type_, status, reasons = self.scene.told
+        found = self.condition(type_)
+        if found.get("reason") in ("NotEvaluated", "WaitingForAPI", "Pending"):
+            return False
+        return found.get("status") == status and (not reasons or found.get("reason") in reasons)
+
+    def poke(self, word: str) -> None:
+        """Have the operator look at the ImageService."""
+        self.api.merge(self.service(), {"metadata": {"labels": {"poke": word}}})
+
+
+def _secret(namespace: str, name: str, content: dict[str, str]) -> Manifest:
+    """Return a Secret; a lone surrogate in a text stands for a byte that is no UTF-8."""
+    data = {key: base64.b64encode(text.encode(errors="surrogateescape")).decode() for key, text in content.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def pods_say(stage: Stage, component: str, text: str) -> int:
+    """Have the pods of a component end with some last words; return how many did."""
+    pods = stage.api.list("Pod", stage.namespace, labels=f"app.kubernetes.io/component={component}")
+    waiting = [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
+    for pod in waiting:
+        container = pod["spec"]["containers"][0]
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": text}}
+        crashing = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+        over = pod["status"]["phase"] == "Pending"
+        status = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 3,
+            "state": ended if over else crashing,
+            "lastState": {} if over else ended,
+        }
+        not_ready = {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}
+        others = [c for c in pod["status"].get("conditions", []) if c["type"] not in ("Ready", "ContainersReady")]
+        patch = {"containerStatuses": [status], "conditions": [*others, not_ready]}
+        stage.api.merge(pod, {"status": patch | ({"phase": "Failed"} if over else {})}, subresource="status")
+    return len(waiting)
+
+
+def refuse_config_secrets(stage: Stage) -> list[Manifest]:
+    """Have the API server refuse the config Secret in the stage's namespace, and say what is in it; return the rules.
+
+    The rules are not of any namespace: delete them afterwards.
+    """
+    name, group = f"refuse-{stage.namespace}", "admissionregistration.k8s.io/v1"
+    secrets = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"]}
+    home = {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}
+    validation = {"expression": "false", "messageExpression": "'no: ' + string(object.data['glance-api.conf'])"}
+    policy = {
+        "matchConstraints": {"resourceRules": [secrets], "namespaceSelector": home},
+        "matchConditions": [{"name": "config", "expression": "'glance-api.conf' in object.data"}],
+        "validations": [validation],
+    }
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    rules = [
+        {"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        for kind, spec in (("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding))
+    ]
+    return [stage.api.create(rule) for rule in rules]
+
+
+def refusal_of(stage: Stage, text: str) -> str:
+    """Return what the API server has against a config Secret with `text` in it; empty where it takes it."""
+    probe = _secret(stage.namespace, "probe", {"glance-api.conf": text})
+    path = stage.api.resource("Secret").path(stage.namespace)
+    try:
+        stage.api.request("POST", path, probe, query={"dryRun": "All"})
+    except Refused as refusal:
+        return refusal.message
+    return ""

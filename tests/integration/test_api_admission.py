@@ -1,0 +1,319 @@
+"""The API on a real API server: what it takes, what it refuses and in which words, and how kubectl shows it."""
+
+import copy
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.cluster import Cluster
+from tests.unit.test_api_agreement import places
+from tests.unit.test_api_samples import BAD, GOOD, MODELS, REMOVE, changed, image_service, image_store, in_spec
+
+from imageservice.api.reading import InvalidObject, read
+from imageservice.api.v1alpha1 import IMAGE_SERVICE_CONDITIONS, IMAGE_STORE_CONDITIONS
+from imageservice.manifest import Manifest
+
+pytestmark = pytest.mark.cluster
+
+CRDS = Path(__file__).parents[2] / "crds"
+NAMESPACE = "api-admission"
+Completed = subprocess.CompletedProcess[str]
+
+
+class Api:
+    """The API server as this file uses it: one namespace, through kubectl."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> Completed:
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, check=check, timeout=120)
+
+    def send(self, verb: str, *manifests: Manifest, options: tuple[str, ...] = (), check: bool = False) -> Completed:
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        return self.kubectl(verb, *options, "-f", "-", stdin=document, check=check)
+
+    def store(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it as stored; take away an older one of the name first."""
+        self.kubectl("delete", "--ignore-not-found", manifest["kind"], manifest["metadata"]["name"])
+        self.send("create", manifest, check=True)
+        return self.read(manifest)
+
+    def read(self, manifest: Manifest) -> Manifest:
+        answer = self.kubectl("get", manifest["kind"], manifest["metadata"]["name"], "-o", "json")
+        stored: Manifest = json.loads(answer.stdout)
+        return stored
+
+
+@pytest.fixture(scope="module")
+def api(control_plane: Cluster) -> Iterator[Api]:
+    """The API server with our kinds, applied client-side as a first user would."""
+    control_plane.kubectl("apply", "-f", CRDS)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", CRDS)
+    control_plane.kubectl("create", "namespace", NAMESPACE)
+    yield Api(control_plane)
+    control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def test_the_crds_are_as_wanted_after_client_side_apply(api: Api) -> None:
+    assert api.kubectl("diff", "-f", CRDS).stdout == ""
+
+
+def test_the_crds_are_as_wanted_after_server_side_apply(api: Api) -> None:
+    api.kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
+    assert api.kubectl("diff", "--server-side", "--force-conflicts", "-f", CRDS).stdout == ""
+
+
+def test_the_api_server_finds_no_fault_in_the_schemas(api: Api) -> None:
+    for crd in api.cluster.get("crd")["items"]:
+        if crd["spec"]["group"] == "imageservice.dev":
+            conditions = {condition["type"]: condition["status"] for condition in crd["status"]["conditions"]}
+            assert conditions["Established"] == "True"
+            assert "NonStructuralSchema" not in conditions
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_the_good_objects_are_taken(api: Api, options: tuple[str, ...]) -> None:
+    answer = api.send("apply", *GOOD.values(), options=(*options, "--dry-run=server"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert len(answer.stdout.splitlines()) == len(GOOD)
+
+
+@pytest.fixture(scope="module")
+def refusals(api: Api) -> Mapping[str, str]:
+    """What the API server says of each bad object; all are shown to it at once."""
+    manifests = {name: renamed(bad.manifest, number) for number, (name, bad) in enumerate(BAD.items())}
+    answer = api.send("create", *manifests.values(), options=("--dry-run=server", "--validate=ignore"))
+    return refusals_by_case(answer, manifests)
+
+
+def renamed(manifest: Manifest, number: int) -> Manifest:
+    """Give an object a name of its own, except where the name is what is bad about it."""
+    if manifest["metadata"]["name"] in ("a.b", "a" * 64):
+        return manifest
+    return changed(manifest, ("metadata", "name"), f"case-{number}")
+
+
+def refusals_by_case(answer: Completed, manifests: Mapping[str, Manifest]) -> dict[str, str]:
+    """Return what kubectl was told of each object, by the case that the object stands for."""
+    told: dict[str, str] = {}
+    case = ""
+    cases = {manifest["metadata"]["name"]: name for name, manifest in manifests.items()}
+    for line in answer.stderr.splitlines():
+        of = re.search(r'"([-.a-z0-9]+)" is invalid:', line)
+        case = cases[of[1]] if of else case
+        told[case] = f"{told.get(case, '')}{line}\n"
+    return told
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_object_is_refused_with_a_sentence_that_says_what_is_allowed(
+    refusals: Mapping[str, str], name: str
+) -> None:
+    assert BAD[name].sentence in refusals[name]
+
+
+def test_an_unknown_field_is_refused_by_its_name(api: Api) -> None:
+    answer = api.kubectl(
+        "create", "--dry-run=server", "-f", "-", stdin=json.dumps(image_service(imagez="x")), check=False
+    )
+    assert 'unknown field "spec.imagez"' in answer.stderr
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change to a stored object. `refusal` is empty where it is allowed."""
+
+    before: Manifest
+    path: str
+    value: Any
+    refusal: str = ""
+
+
+def nfs_store(**spec: Any) -> Manifest:
+    return image_store("store", {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/a"}}, **spec)
+
+
+IN_REGION_TWO = changed(image_service(), in_spec("identity.region"), "RegionTwo")
+ID, REGION = "`storeID` must not change", "`region` must not change"
+CHANGES: dict[str, Change] = {
+    "service of a store": Change(nfs_store(), "imageServiceRef.name", "b", "`imageServiceRef` must not change"),
+    "id added to a store": Change(nfs_store(), "storeID", "b", ID),
+    "id of a store": Change(nfs_store(storeID="a"), "storeID", "b", ID),
+    "id taken from a store": Change(nfs_store(storeID="a"), "storeID", REMOVE, ID),
+    "region added": Change(image_service(), "identity.region", "RegionTwo", REGION),
+    "region taken away": Change(IN_REGION_TWO, "identity.region", REMOVE, REGION),
+    "another volume": Change(nfs_store(), "filesystem.volume", {"type": "EmptyDir", "emptyDir": {}}),
+    "description": Change(nfs_store(), "description", "now with words"),
+    "release": Change(image_service(), "release", "2026.2"),
+    "the region that it has anyway": Change(image_service(), "identity.region", "RegionOne"),
+    "Keystone": Change(image_service(), "identity.authURL", "https://keystone.example/v3"),
+    "default store": Change(image_service(), "defaultStore", "central"),
+}
+
+
+@pytest.fixture(scope="module")
+def refused_changes(api: Api) -> Mapping[str, str]:
+    """What the API server says of each change to a stored object."""
+    before = {name: renamed(change.before, number) for number, (name, change) in enumerate(CHANGES.items())}
+    api.send("create", *before.values(), check=True)
+    after = {name: changed(before[name], in_spec(change.path), change.value) for name, change in CHANGES.items()}
+    return refusals_by_case(api.send("replace", *after.values()), after)
+
+
+@pytest.mark.parametrize("name", [name for name, change in CHANGES.items() if change.refusal])
+def test_a_field_that_must_not_change_cannot_be_changed_added_or_taken_away(
+    refused_changes: Mapping[str, str], name: str
+) -> None:
+    assert CHANGES[name].refusal in refused_changes[name]
+
+
+@pytest.mark.parametrize("name", [name for name, change in CHANGES.items() if not change.refusal])
+def test_a_field_that_may_change_is_changed(refused_changes: Mapping[str, str], name: str) -> None:
+    assert name not in refused_changes
+
+
+def test_the_id_that_a_store_has_anyway_may_be_written_down_and_left_out_again(api: Api) -> None:
+    api.store(image_store("own-id"))
+    for manifest in (image_store("own-id", storeID="own-id"), image_store("own-id")):
+        answer = api.send("replace", manifest)
+        assert answer.returncode == 0, answer.stderr
+
+
+def test_defaults_are_seen_in_the_stored_object(api: Api) -> None:
+    spec = api.store(image_service("defaults"))["spec"]
+    assert spec["api"] == {"replicas": 2, "processes": 2, "threads": 16, "terminationGracePeriodSeconds": 600}
+    assert spec["database"]["secretRef"]["key"] == "url"
+    assert spec["identity"]["region"] == "RegionOne"
+    assert spec["identity"]["catalog"] == {"register": False, "deletionPolicy": "Delete"}
+    assert api.store(image_store("defaults"))["spec"]["filesystem"]["sparseUpload"] is False
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_an_applied_object_has_no_difference_to_its_file(api: Api, options: tuple[str, ...]) -> None:
+    # kubectl diff writes a file named after each object: the longest name that the API takes is too long for that.
+    samples = [manifest for manifest in GOOD.values() if len(manifest["metadata"]["name"]) < 200]
+    api.kubectl("delete", "imageservices,imagestores", "--all")
+    api.send("apply", *samples, options=options, check=True)
+    difference = api.send("diff", *samples, options=options)
+    assert (difference.returncode, difference.stdout, difference.stderr) == (0, "", "")
+
+
+def test_a_new_object_waits_for_the_operator_with_every_condition_unknown(api: Api) -> None:
+    for manifest, types in (
+        (image_service("new"), IMAGE_SERVICE_CONDITIONS),
+        (image_store("new"), IMAGE_STORE_CONDITIONS),
+    ):
+        conditions = api.store(manifest)["status"]["conditions"]
+        assert [condition["type"] for condition in conditions] == list(types)
+        assert {condition["status"] for condition in conditions} == {"Unknown"}
+        waiting = api.kubectl("wait", "--for=condition=Ready", "--timeout=1s", manifest["kind"], "new", check=False)
+        assert waiting.returncode != 0
+
+
+def test_the_status_takes_what_the_operator_writes(api: Api) -> None:
+    api.store(image_service("status"))
+    status = {
+        "observedGeneration": 1,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Ready",
+                "message": "",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-11-22T10:00:00Z",
+            }
+        ],
+        "release": "2026.1",
+        "replicas": 2,
+        "readyReplicas": 2,
+        "selector": "app.kubernetes.io/name=glance",
+        "endpoints": [{"interface": "Public", "url": "https://image.example"}],
+        "stores": [
+            {"name": "a", "id": "a", "type": "Filesystem", "default": True, "attached": True, "ready": True},
+        ],
+    }
+    patch = json.dumps({"status": status})
+    api.kubectl("patch", "imageservice", "status", "--subresource=status", "--type=merge", "-p", patch)
+    shown = api.kubectl("get", "imgsvc", "status", "-o", "wide", "--no-headers").stdout.split()
+    assert shown[:6] == ["status", "True", "Ready", "2026.1", "2", "2"]
+    assert "https://image.example" in shown
+    api.kubectl("wait", "--for=condition=Ready", "--timeout=5s", "imageservice/status")
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("imageservice.spec.api.terminationGracePeriodSeconds", "Unit: seconds. Default: 600. Example: 900."),
+        ("imageservice.spec.identity.catalog.deletionPolicy", "ENUM: Delete Retain"),
+        ("imageservice.spec.extraConfig", "<map[string]map[string]string>"),
+        ("imageservice.status.conditions.message", "for people"),
+        ("imagestore.spec.filesystem.volume.persistentVolumeClaim", "claimName <string> -required-"),
+        ("imgstore.spec.storeID", "Default: the ImageStore's `metadata.name`"),
+    ],
+)
+def test_kubectl_explain_is_the_manual_of_a_nested_field(api: Api, field: str, told: str) -> None:
+    explained = " ".join(api.kubectl("explain", field).stdout.split())
+    assert told in explained
+
+
+def test_kubectl_get_glance_lists_every_kind_by_its_columns(api: Api) -> None:
+    api.store(image_service("listed"))
+    api.store(image_store("listed"))
+    listed = api.kubectl("get", "glance").stdout
+    assert "imageservice.imageservice.dev/listed" in listed
+    assert "imagestore.imageservice.dev/listed" in listed
+    heads = [line.split() for line in listed.splitlines() if line.startswith("NAME")]
+    assert heads[0] == ["NAME", "READY", "REASON", "RELEASE", "READY", "REPLICAS", "DESIRED", "AGE"]
+    assert heads[1] == ["NAME", "READY", "REASON", "SERVICE", "TYPE", "STORE", "ID", "AGE"]
+    wide = api.kubectl("get", "imgsvc", "listed", "-o", "wide").stdout
+    assert "Waiting for the operator" in wide
+
+
+def test_stores_are_found_by_their_service(api: Api) -> None:
+    api.store(image_store("of-glance"))
+    api.store(image_store("of-other", imageServiceRef={"name": "other"}))
+    found = api.kubectl("get", "imgstore", "--field-selector=spec.imageServiceRef.name=other", "-o", "name").stdout
+    assert found.split() == ["imagestore.imageservice.dev/of-other"]
+
+
+def test_kubectl_scale_changes_the_replicas(api: Api) -> None:
+    api.store(image_service("scaled"))
+    api.kubectl("scale", "imageservice/scaled", "--current-replicas=2", "--replicas=5")
+    assert api.read(image_service("scaled"))["spec"]["api"]["replicas"] == 5
+    refused = api.kubectl("scale", "imageservice/scaled", "--replicas=65", check=False)
+    assert "less than or equal to 64" in refused.stderr
+
+
+ODD_VALUES = (True, -1, 10**6, [], {"a": 1}, "", "A b", "a\n", "a" * 5000)
+
+
+def bent(manifest: Manifest) -> Iterator[Manifest]:
+    """Return an object once for each place of its spec and each odd value, with that value in that place."""
+    for place in places(manifest["spec"])[1:]:
+        for value in ODD_VALUES:
+            yield changed(manifest, ("spec", *place), copy.deepcopy(value))
+
+
+@pytest.mark.parametrize("name", ["full service", "store on NFS", "store in a sized EmptyDir"])
+def test_the_api_server_and_the_operator_agree_on_every_odd_value_in_every_place(api: Api, name: str) -> None:
+    objects: dict[str, Manifest] = {}
+    for number, manifest in enumerate(bent(GOOD[name])):
+        manifest["metadata"] = {"name": f"odd-{number}"}
+        objects[f"odd-{number}"] = manifest
+    shown = api.send("create", *objects.values(), options=("--dry-run=server", "--validate=ignore", "-o", "name"))
+    taken = {line.rsplit("/", 1)[-1] for line in shown.stdout.split()}
+    read_by_operator = {
+        key
+        for key, manifest in objects.items()
+        if not isinstance(read(MODELS[manifest["kind"]], manifest), InvalidObject)
+    }
+    differing = {key: objects[key]["spec"] for key in taken ^ read_by_operator}
+    assert differing == {}
+    assert 0 < len(taken) < len(objects)
