@@ -1,0 +1,147 @@
+"""What the operator is made to do while things go wrong: changes by the user, step by step, as plain data.
+
+A kind that comes later gets its line in OWN_KINDS, its children theirs in CHILD_KINDS, and a scenario, or a step in
+one, in which it is created, changed and deleted.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tests.api_client import Manifest
+from tests.integration.objects import image_service, image_store, secret, secrets
+
+OWN_KINDS = ("ImageService", "ImageStore")
+"""The kinds that the operator serves."""
+CHILD_KINDS = ("Deployment", "Job", "Service", "Secret", "PodDisruptionBudget")
+"""The kinds of what it makes."""
+USER_KINDS = ("ConfigMap", "PersistentVolumeClaim")
+"""Kinds of the user's that it must leave alone."""
+KINDS = (*OWN_KINDS, *CHILD_KINDS, *USER_KINDS)
+
+CLAIM = "images"
+"""A PersistentVolumeClaim that many nodes can mount, in every namespace before a scenario begins."""
+_AUTH_URL = "http://keystone.invalid/v3"
+_REGION = "RegionOne"
+_DATABASE = "mysql+pymysql://glance:late@mariadb:3306/glance"
+_MORE = {"DEFAULT": {"debug": "true"}}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that the user does. `ready` names the objects that are Ready in the end, all others of ours are not."""
+
+    name: str
+    apply: tuple[Manifest, ...] = ()
+    delete: tuple[tuple[str, str], ...] = ()
+    ready: tuple[str, ...] = ()
+
+    def manifests(self, auth_url: str) -> list[Manifest]:
+        """Return the objects to apply, with the Keystone that is really there."""
+        found: list[Manifest] = json.loads(json.dumps(self.apply).replace(_AUTH_URL, auth_url))
+        return found
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A story from an empty namespace to an empty one: the last step must delete all that the others made."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _service(
+    *, catalog: Manifest | None = None, replicas: int = 1, database: str = "glance-db", **spec: Any
+) -> Manifest:
+    manifest = image_service(None, defaultStore="central", api={"replicas": replicas}, **spec)
+    manifest["spec"]["database"]["secretRef"]["name"] = database
+    identity = manifest["spec"]["identity"] | {"authURL": _AUTH_URL, "region": _REGION}
+    identity["catalog"] = {"register": False} if catalog is None else identity["catalog"] | catalog
+    manifest["spec"]["identity"] = identity
+    return manifest
+
+
+def _nfs_store(name: str, path: str = "/exports/images", **spec: Any) -> Manifest:
+    volume = {"type": "NFS", "nfs": {"server": "nfs.example", "path": path}}
+    return image_store(name, filesystem={"volume": volume}, **spec)
+
+
+GLANCE, CENTRAL, SECOND = "ImageService/glance", "ImageStore/central", "ImageStore/second"
+_BOTH = (("ImageService", "glance"), ("ImageStore", "central"))
+
+CATALOGUE_AND_STORES = Scenario(
+    "catalogue and stores",
+    (
+        Step("created", apply=(image_store(), _service(catalog={})), ready=(GLANCE, CENTRAL)),
+        Step(
+            "public URL changed",
+            apply=(_service(catalog={"publicURL": "https://other.example"}),),
+            ready=(GLANCE, CENTRAL),
+        ),
+        Step("a store added", apply=(_nfs_store("second"),), ready=(GLANCE, CENTRAL, SECOND)),
+        Step("the store deleted", delete=(("ImageStore", "second"),), ready=(GLANCE, CENTRAL)),
+        Step("all deleted", delete=(*_BOTH, ("ImageStore", "second"))),
+    ),
+)
+
+CATALOGUE = Scenario("catalogue", (*CATALOGUE_AND_STORES.steps[:2], CATALOGUE_AND_STORES.steps[-1]))
+"""The part with an effect outside of the cluster."""
+
+RELEASES_AND_ERRORS = Scenario(
+    "releases and errors",
+    (
+        Step("created without its Secret", apply=(_nfs_store("central"), _service(database="late", release="2025.2"))),
+        Step("its Secret made", apply=(secret("late", url=_DATABASE),), ready=(GLANCE, CENTRAL)),
+        Step("upgraded", apply=(_service(database="late", replicas=2),), ready=(GLANCE, CENTRAL)),
+        Step("all deleted", delete=(*_BOTH, ("Secret", "late"))),
+    ),
+)
+
+NO_REPLICA = Scenario(
+    "no replica",
+    (
+        Step("a store alone", apply=(_nfs_store("central"),)),
+        Step("its service made", apply=(_service(replicas=0),), ready=(CENTRAL,)),
+        Step("an option changed", apply=(_service(replicas=0, extraConfig=_MORE),), ready=(CENTRAL,)),
+        Step("the store described", apply=(_nfs_store("central", description="Images of all."),), ready=(CENTRAL,)),
+        Step("the service deleted", delete=(_BOTH[0],)),
+        Step("all deleted", delete=_BOTH),
+    ),
+)
+
+SCENARIOS = (CATALOGUE_AND_STORES, RELEASES_AND_ERRORS, NO_REPLICA)
+
+
+def prepared(namespace: str) -> list[Manifest]:
+    """Return what has to be there before a scenario begins: the user's Secrets, and a claim with its volume."""
+    home = {"namespace": namespace}
+    size = {"storage": "1Gi"}
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{namespace}-{CLAIM}"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "capacity": size,
+            "claimRef": {"namespace": namespace, "name": CLAIM},
+            "hostPath": {"path": "/mnt/shared"},
+            "persistentVolumeReclaimPolicy": "Retain",
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": CLAIM} | home,
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": size},
+            "storageClassName": "",
+            "volumeName": f"{namespace}-{CLAIM}",
+        },
+    }
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"left": "alone"}}
+    named = [manifest | {"metadata": manifest["metadata"] | home} for manifest in (*secrets(), theirs)]
+    return [volume, claim, *named]

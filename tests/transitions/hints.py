@@ -1,0 +1,165 @@
+"""What the schema cannot say: values that mean something in the namespace where the objects are tried.
+
+By label (`schema.Place.label`, shell patterns allowed). A field without a line here takes what its schema allows. So a
+new field needs a line only where most of what is allowed would keep the object from working.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+
+from hypothesis import strategies as st
+from tests.transitions.schema import Manifest, changed
+
+from imageservice.releases import RELEASES
+from imageservice.render.options import OWNED, OWNED_SECTIONS, known_options
+
+AUTH_URL = "http://keystone.placeholder/v3"
+"""Stands for the Keystone of the namespace until the object is applied."""
+
+DATABASE_SECRETS = ("glance-db", "glance-db.2")
+DATABASE_KEYS = ("url", "other_url", "UPPER.case-key")
+USER_SECRETS = ("glance-user", "glance-user-2")
+ADMIN_SECRETS = ("keystone-admin",)
+CLAIMS = ("images", "more-images")
+NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
+
+AT_MOST: Mapping[str, tuple[int, int]] = {"ImageService": (1, 1), "ImageStore": (1, 3)}
+"""Fewest and most objects of a kind in one namespace; a kind without a line has up to two."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of the objects of one namespace: kind -> names, and that of the object in question."""
+
+    of: Mapping[str, tuple[str, ...]]
+    own: str = ""
+
+
+Hint = Callable[[Names], st.SearchStrategy[object]]
+
+
+def _any(*values: object) -> Hint:
+    return lambda _names: st.sampled_from(values)
+
+
+def _named(kind: str) -> Hint:
+    return lambda names: st.sampled_from(names.of[kind])
+
+
+@cache
+def _text_options() -> dict[str, tuple[str, ...]]:
+    """Return section -> options that every release knows, that are ours to set, and that take any text."""
+    per_release = [known_options(release) for release in RELEASES.values()]
+    found: dict[str, tuple[str, ...]] = {}
+    for section in sorted(set(per_release[0]) - set(OWNED_SECTIONS)):
+        options = [
+            name
+            for name, option in per_release[0][section].items()
+            if option["type"] == "string" and "choices" not in option and name not in OWNED.get(section, {})
+        ]
+        everywhere = [name for name in sorted(options) if all(name in known.get(section, {}) for known in per_release)]
+        if everywhere:
+            found[section] = tuple(everywhere)
+    return found
+
+
+_LINE = st.one_of(
+    st.sampled_from(
+        ["", "1", "a$b", "100%", "x # y", '"quoted"', " [DEFAULT]", "%(host)s ${HOME}", "é日\U0001f680", "\\$x"]
+    ),
+    st.text(st.characters(exclude_categories=["C", "Z"]), max_size=40),
+)
+
+
+def _extra_config(_names: Names) -> st.SearchStrategy[object]:
+    sections = st.sampled_from(sorted(_text_options()))
+
+    def with_options(section: str) -> st.SearchStrategy[tuple[str, dict[str, str]]]:
+        names = st.sampled_from(_text_options()[section])
+        return st.tuples(st.just(section), st.dictionaries(names, _LINE, max_size=3))
+
+    return st.lists(sections.flatmap(with_options), max_size=3).map(dict)
+
+
+ALWAYS: Mapping[str, Hint] = {
+    "ImageService.spec.identity.authURL": _any(AUTH_URL),
+    "ImageService.spec.api.replicas": _any(0, 0, 0, 0, 1, 1, 2),  # pods cost processor time
+    "*.imageServiceRef.name": _named("ImageService"),
+}
+"""For every object that reaches the operator: nothing outside of this machine is asked, and few pods are made."""
+
+USABLE: Mapping[str, Hint] = {
+    "ImageService.spec.database.secretRef.name": _any(*DATABASE_SECRETS),
+    "ImageService.spec.database.secretRef.key": _any(*DATABASE_KEYS),
+    "ImageService.spec.identity.secretRef.name": _any(*USER_SECRETS),
+    "ImageService.spec.identity.catalog.secretRef.name": _any(*ADMIN_SECRETS),
+    "ImageService.spec.defaultStore": _named("ImageStore"),
+    "ImageService.spec.extraConfig": _extra_config,
+    "ImageStore.spec.storeID": lambda names: st.just(f"id_{zlib.crc32(names.own.encode()):x}"),  # never that of another
+    "ImageStore.spec.filesystem.volume.type": _any("PersistentVolumeClaim", "PersistentVolumeClaim", "NFS", "EmptyDir"),
+    "ImageStore.spec.filesystem.volume.persistentVolumeClaim.claimName": _any(*CLAIMS),
+    "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
+        lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
+    ),
+    "*.topologySpreadConstraints[[]].topologyKey": _any(*NODE_LABELS, "kubernetes.io/hostname"),
+    "*.resources.*.cpu": _any("250m", "0.5", 0, "0.001", "1000m", "1"),
+    "*.resources.*.memory": _any("64Mi", "0.5Gi", 0, "1024Ki", "1000000", "1.5M"),
+}
+"""For objects that are to become Ready: what they refer to is there, and their pods find a node."""
+
+
+def hint(label: str, names: Names, *, usable: bool) -> st.SearchStrategy[object] | None:
+    """Return the values for a place; None where the schema says it all."""
+    for table in (ALWAYS, USABLE) if usable else (ALWAYS,):
+        for pattern, found in table.items():
+            if fnmatchcase(label, pattern):
+                return found(names)
+    return None
+
+
+def has_hint(label: str) -> bool:
+    """Tell whether there is a hint for a place, or one around it, that is left aside where anything may be tried."""
+    return _is_in(USABLE, label)
+
+
+def keeps_to_hint(label: str) -> bool:
+    """Tell whether a place never has any other value than its hint says."""
+    return _is_in(ALWAYS, label)
+
+
+def _is_in(table: Mapping[str, Hint], label: str) -> bool:
+    return any(fnmatchcase(label, pattern) or fnmatchcase(label, f"{pattern}[.{{]*") for pattern in table)
+
+
+def pods(manifest: Manifest) -> int:
+    """Return how many pods an object asks for. Where it does not matter, fewer are better: they cost processor time."""
+    return int(manifest["spec"].get("api", {}).get("replicas", 2)) if manifest["kind"] == "ImageService" else 0
+
+
+def usable(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Return objects that can work together: what no schema of a single object can say.
+
+    One of several stores is named as the default one, stores that one pod alone can have are served by one, and where
+    the service is to be entered in the catalogue, which takes an API that answers, there is a pod.
+    """
+    objects = list(manifests)
+    stores = [manifest for manifest in objects if manifest["kind"] == "ImageStore"]
+    return [_with_its_stores(found, stores) if found["kind"] == "ImageService" else found for found in objects]
+
+
+def _with_its_stores(service: Manifest, stores: list[Manifest]) -> Manifest:
+    spec = service["spec"]
+    names = [store["metadata"]["name"] for store in stores]
+    if names and spec.get("defaultStore", "") not in (names if len(names) > 1 else ["", *names]):
+        service = changed(service, ("spec", "defaultStore"), names[0])
+    replicas, registered = pods(service), spec["identity"]["catalog"].get("register", True)
+    if (replicas > 1 and any(map(_of_one_pod, stores))) or (replicas == 0 and registered):
+        service = changed(service, ("spec", "api", "replicas"), 1)
+    return service
+
+
+def _of_one_pod(store: Manifest) -> bool:
+    return bool(store["spec"].get("filesystem", {}).get("volume", {}).get("type") == "EmptyDir")

@@ -1,0 +1,144 @@
+"""Out of every error state there is a way back, and it ends where one who never made the mistake would be."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.api_client import Manifest
+from tests.transitions.conftest import Effort
+from tests.transitions.error_states import ERROR_STATES, GOOD, OUT_OF_REACH, ErrorState, Overlay
+from tests.transitions.home import Home
+from tests.transitions.oracle import Oracle
+from tests.transitions.outcome import conditions, reasons, works
+from tests.transitions.trial import Homes, Tried, side_by_side
+
+from imageservice.status.reasons import REASONS, Nature
+
+BAD = (Nature.BAD_INPUT, Nature.WAITING, Nature.FAULT, Nature.IDLE)
+Tell = Callable[[str], None]
+
+
+def test_every_reason_that_is_not_good_has_a_way_there_or_a_word_why_not() -> None:
+    bad = {reason for reason, nature in REASONS.items() if nature in BAD}
+    reached = {state.reason for state in ERROR_STATES}
+    assert reached | set(OUT_OF_REACH) == bad
+    assert not reached & set(OUT_OF_REACH)
+
+
+def good(home: Home) -> Overlay:
+    """Return all that is in a namespace where all is well."""
+    return home.standard() | GOOD
+
+
+def break_it(home: Home, state: ErrorState) -> None:
+    """Bring a namespace into an error state, from wherever it is, and wait until it is told."""
+    if state.arrange:
+        state.arrange(home)
+    home.have(good(home) | state.overlay)
+    if state.after:
+        state.after(home)
+
+    def told() -> bool:
+        found = next((m for m in home.objects() if f"{m['kind']}/{m['metadata']['name']}" == state.on), None)
+        condition = conditions(found).get(state.condition, {}) if found else {}
+        every = {c["reason"] for c in conditions(found).values()} if found else set()
+        return condition.get("status") != "True" and state.reason in every
+
+    home.wait(told, lambda: f"{state.on} says {state.reason}: {reasons(home.objects())}")
+
+
+def mend_it(home: Home, state: ErrorState) -> None:
+    """Put right what is wrong."""
+    if state.undo:
+        state.undo(home)
+    home.have(dict.fromkeys(state.overlay) | good(home))
+
+
+def serving(objects: list[Manifest]) -> set[str]:
+    """Return the uids of the Deployments with pods that can be reached."""
+    return {
+        manifest["metadata"]["uid"]
+        for manifest in objects
+        if manifest["kind"] == "Deployment" and manifest.get("status", {}).get("availableReplicas")
+    }
+
+
+IDLE_SECONDS = 17.0
+"""Longer than the pauses after which what is wrong is looked at again, but for a failed Job's and a refusal's."""
+LASTING = ("InvalidExtraConfig", "SecretNotFound", "ClaimNotFound", "NameTaken", "RefusedByAPIServer")
+LASTING += ("PodNotScheduled", "ScaledToZero", "KeystoneUnreachable", "CredentialsRefused", "SecretKeyMissing")
+"""One of every way to be in an error state for long."""
+
+
+def stays(home: Home, state: ErrorState) -> list[str]:
+    """Return what moves in a namespace where an error stays as it is, in words."""
+    home.rest()
+    before = home.around.view.moves(home.name)
+    time.sleep(IDLE_SECONDS)
+    moved = home.around.view.moves(home.name) - before
+    return [f"{state}: {key} moved {count} times while nothing was changed" for key, count in moved.items()]
+
+
+def into_it_and_out(homes: Homes, state: ErrorState) -> Tried:
+    """Try one error state: reached from a good state, and from the beginning."""
+    tried = Tried()
+    with homes.borrowed() as x, homes.borrowed() as y:
+        x.have(good(x))
+        x.wait(lambda: works(x.objects()), lambda: f"all is well: {reasons(x.objects())}")
+        as_it_should_be = x.rest()
+        break_it(x, state)
+        break_it(y, state)
+        if state.serves and serving(x.objects()) != serving(as_it_should_be):
+            tried.failures.append(f"{state}: what ran before does not go on")
+        if state.after is None:
+            tried.failures += stays(x, state)
+        mend_it(x, state)
+        mend_it(y, state)
+        for home, how in ((x, "broken and mended"), (y, "created broken, then mended")):
+            lines = home.differences(lambda: as_it_should_be, x.name, state.patience)
+            tried.compared(f"{state}: {how}", lines)
+    return tried
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_no_write_is_sent_while_nothing_changes_whatever_is_wrong(homes: Homes, oracle: Oracle, tell: Tell) -> None:
+    lasting = [state for state in ERROR_STATES if state.reason in LASTING and not state.name]
+    together = threading.Barrier(len(lasting) + 1, timeout=600)
+
+    def stay_in_it(state: ErrorState) -> None:
+        with homes.borrowed() as home:
+            break_it(home, state)
+            home.rest()
+            together.wait()  # all are at rest
+            together.wait()  # the idle time is over
+            mend_it(home, state)
+
+    with ThreadPoolExecutor(len(lasting)) as pool:
+        ended = [pool.submit(stay_in_it, state) for state in lasting]
+        together.wait()
+        written = oracle.writes()
+        time.sleep(IDLE_SECONDS)
+        writes = oracle.writes() - written
+        together.wait()
+    for one in ended:
+        one.result()
+    tell(f"{writes:g} writes in {IDLE_SECONDS:g} s beside {len(lasting)} ImageServices, each wrong in its own way")
+    assert writes == 0
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_out_of_every_error_state_the_way_back_ends_as_if_created_right(
+    homes: Homes, oracle: Oracle, tell: Tell, effort: Effort
+) -> None:
+    tried = side_by_side(ERROR_STATES, lambda state: into_it_and_out(homes, state), effort.at_once, str)
+    told = {state.reason for state in ERROR_STATES}
+    tell(f"{tried.transitions} ways out of {len(ERROR_STATES)} error states with {len(told)} reasons")
+    assert not tried.failures, "\n\n".join(tried.failures)
+    assert tried.transitions == 2 * len(ERROR_STATES)
+    assert oracle.errors() == 0
