@@ -46,7 +46,7 @@ class Candidate:
     def writes_since(self, moment: float) -> list[str]:
         """Return what it asked to be written, Events included, after a moment of the monotonic clock.
 
-        A renewal that was under way when it fell asleep goes out when it wakes: it is refused, as the Lease has changed.
+        A renewal that was under way when it fell asleep goes out when it wakes, and is refused: the Lease has changed.
         """
         asked = [r for r in self.proxy.log if r.method != "GET" and r.began > moment and r.reached is not None]
         return [f"{r.reached} {r}" for r in asked if (r.resource, r.reached) != (LEASES, 409)]
