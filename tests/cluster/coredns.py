@@ -7,6 +7,7 @@ from .api import Api
 
 _NAMESPACE = "kube-system"
 _LABELS = {"k8s-app": "kube-dns"}
+_REPLICAS = 2
 # `template` has a block of its own: beside `kubernetes` it would answer first, and nothing would exist.
 _COREFILE = f"""
 .:53 {{
@@ -26,16 +27,19 @@ _COREFILE = f"""
 """
 
 
-def deploy(api: Api, image: str) -> None:
-    """Apply CoreDNS, running the image of that name, on the address that every pod's resolv.conf gives."""
-    for path, manifest in _objects(image):
+def deploy(api: Api, image: str, nodes: int) -> None:
+    """Apply CoreDNS, running the image of that name, on the address that every pod's resolv.conf gives.
+
+    `nodes`: how many nodes there are going to be for it.
+    """
+    for path, manifest in _objects(image, nodes):
         api.apply(path, manifest)
 
 
 def is_available(api: Api) -> bool:
-    """Whether cluster DNS answers."""
+    """Whether cluster DNS answers on every node that it is to run on."""
     found = api.get(f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/coredns") or {}
-    return bool((found.get("status") or {}).get("availableReplicas"))
+    return (found.get("status") or {}).get("availableReplicas", 0) >= _REPLICAS
 
 
 def _object(kind: str, api_version: str, name: str, **content: Any) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def _object(kind: str, api_version: str, name: str, **content: Any) -> dict[str,
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
 
 
-def _objects(image: str) -> list[tuple[str, dict[str, Any]]]:
+def _objects(image: str, nodes: int) -> list[tuple[str, dict[str, Any]]]:
     core, rbac = f"/api/v1/namespaces/{_NAMESPACE}", "/apis/rbac.authorization.k8s.io/v1"
     rbac_version = "rbac.authorization.k8s.io/v1"
     rules = [
@@ -65,12 +69,12 @@ def _objects(image: str) -> list[tuple[str, dict[str, Any]]]:
         (f"{core}/services/kube-dns", _object("Service", "v1", "kube-dns", spec=service)),
         (
             f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/coredns",
-            _object("Deployment", "apps/v1", "coredns", spec=_deployment(image)),
+            _object("Deployment", "apps/v1", "coredns", spec=_deployment(image, nodes)),
         ),
     ]
 
 
-def _deployment(image: str) -> dict[str, Any]:
+def _deployment(image: str, nodes: int) -> dict[str, Any]:
     container = {
         "name": "coredns",
         "image": image,
@@ -86,19 +90,20 @@ def _deployment(image: str) -> dict[str, Any]:
         "terminationGracePeriodSeconds": 1,
         "containers": [container],
         "volumes": [{"name": "corefile", "configMap": {"name": "coredns"}}],
-        # One node may lose its power and names still resolve.
+        # One node may lose its power and names still resolve: also where the second node joins after the pods are made.
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
+                "minDomains": min(nodes, _REPLICAS),
                 "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
+                "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": {"matchLabels": _LABELS},
             }
         ],
         "nodeSelector": {"type": "real"},
     }
     return {
-        "replicas": 2,
+        "replicas": _REPLICAS,
         "selector": {"matchLabels": _LABELS},
         "template": {"metadata": {"labels": _LABELS}, "spec": pod},
     }

@@ -95,7 +95,7 @@ class LocalCluster(Cluster):
         self._route_services()
         say(f"{count} nodes have power")
         api = self.control_plane.api
-        coredns.deploy(api, images.reference("coredns"))
+        coredns.deploy(api, images.reference("coredns"), count)
 
         def complete() -> bool:
             return coredns.is_available(api) and all(ready(api.get(f"/api/v1/nodes/{node.name}")) for node in wanted)

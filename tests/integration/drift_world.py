@@ -87,15 +87,15 @@ class World:
     def now(self, child: Manifest) -> Manifest | None:
         return self.api.find(child["kind"], self.namespace.name, child["metadata"]["name"])
 
-    def wait_ready(self) -> None:
-        """Wait until the ImageService is Ready for its newest spec."""
+    def wait_ready(self, kind: str = "ImageService", name: str = "glance") -> None:
+        """Wait until the object is Ready for its newest spec."""
 
         def ready() -> bool:
-            live = self.service()
-            found = self.conditions().get("Ready", {})
+            live = self.service(kind, name)
+            found = self.conditions(kind, name).get("Ready", {})
             return found.get("status") == "True" and found.get("observedGeneration") == live["metadata"]["generation"]
 
-        self.wait(ready, "the ImageService is Ready")
+        self.wait(ready, f"the {kind} is Ready")
 
     def wait_reason(self, reason: str, type_: str = "Accepted") -> Manifest:
         """Wait until a condition of the ImageService has a reason; return the condition."""

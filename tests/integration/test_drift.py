@@ -356,6 +356,8 @@ OURS = [("ImageService", "glance"), ("ImageStore", "central")]
 @pytest.mark.parametrize(("kind", "name"), OURS)
 class TestOwnStatus:
     def test_a_status_that_somebody_edits_is_put_back(self, world, kind, name):
+        world.wait_ready(kind, name)
+        world.settle()  # the store follows the service, which may just have been edited itself
         before = world.service(kind, name)["status"]
         edits = [{field: value} for field in before for value in STATUS_EDITS[field]]
         for edit in [*edits, dict.fromkeys(before)]:
