@@ -15,13 +15,11 @@ from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import stores
 from imageservice.reconcile.observe import World, accept, resolve_inputs, secret_names, secret_values
+from imageservice.reconcile.sites import render_site
 from imageservice.releases import RELEASES
 from imageservice.render import ini
-from imageservice.render.config_secret import config_secret
 from imageservice.render.database_job import database_job, database_secret
-from imageservice.render.deployment import deployment
-from imageservice.render.poddisruptionbudget import pod_disruption_budget
-from imageservice.render.service import service
+from imageservice.render.sites import edge_sites
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
 from imageservice.status.masking import redact
@@ -63,15 +61,14 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         world = World(image_stores, verdicts, secrets)
         accept(spec, release, verdicts)
         inputs = resolve_inputs(live, spec, world, settings)
-        config, database = config_secret(inputs), database_secret(inputs)
+        sites = [render_site(site, secret_values(secrets)) for site in (inputs, *edge_sites(inputs))]
+        database = database_secret(inputs)
         database_name = database["metadata"]["name"]
         children = [
-            service(inputs),
-            config,
-            pod_disruption_budget(inputs),
+            *(child for site in sites for child in (site.service, site.config, site.budget)),
             database,
             database_job(inputs, "prepare", database_name),
-            deployment(inputs, config["metadata"]["name"]),
+            *(site.wanted for site in sites),
             database_job(inputs, "contract", database_name),
         ]
     except (Blocked, ValueError) as error:

@@ -21,7 +21,7 @@ STORES = (samples.store("central"), samples.store("a_b"), samples.store("c", sam
 CASES: dict[str, ImageServiceInputs] = {
     "small": samples.inputs(),
     "full": samples.inputs(name=LONGEST, stores=STORES, **FULL),
-    "alone": samples.other(samples.inputs(api={"replicas": 1}), stores_are_shared=False),
+    "alone": samples.inputs(stores=(samples.store(shared=False),), api={"replicas": 1}),
 }
 
 

@@ -22,16 +22,22 @@ ALLOWED_BOOLS = {
     "spec.filesystem.sparseUpload": "is a switch of Glance itself",
     "status.stores[].default": "one store is, the others are not",
     "status.stores[].attached": "the configuration of Glance names the store or not",
+    "status.sites[].edge": "there are edges and the centre",
+    "status.sites[].ready": "short for a condition: the reason beside it holds the third state",
+    "status.sites[].rolledOut": "pods of an older revision are left or not",
     "status.stores[].ready": "short for the store's own condition, which holds the third state",
 }
 ALLOWED_MAPS = {
     "spec.api.nodeSelector": "has the form of every nodeSelector",
+    "spec.edge.nodeSelector": "has the form of every nodeSelector",
     "spec.extraConfig": "the section is the key, as in the file",
     "spec.extraConfig{}": "the option is the key, as in the file",
 }
 ATOMIC_LISTS = {
     "spec.api.tolerations": "has no key; as in a pod",
+    "spec.edge.tolerations": "has no key; as in a pod",
     "status.endpoints": "written as a whole: a row that somebody else adds goes",
+    "status.sites": "written as a whole: a row that somebody else adds goes",
     "status.stores": "written as a whole: a row that somebody else adds goes",
 }
 ENUMS_IN_OTHER_WORDS = {"spec.release": "OpenStack names its releases by date"}

@@ -1,5 +1,7 @@
 """Bring the children of one object to what is wanted: the same few steps for every kind of child."""
 
+from collections.abc import Callable
+
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.runtime.cached import CachedKube
@@ -76,11 +78,10 @@ async def write(kube: CachedKube, kind: Kind, wanted: Manifest, live: Manifest |
         raise Retry(FORBIDDEN_SECONDS, ACCEPTED, "ForbiddenByAPIServer", message) from refusal
 
 
-async def prune(kube: CachedKube, kind: Kind, owner: Manifest, labels: str, keep: set[str]) -> None:
-    """Delete the children of `owner` with these labels whose names are not in `keep`."""
+async def prune(kube: CachedKube, kind: Kind, owner: Manifest, labels: str, keep: Callable[[Manifest], bool]) -> None:
+    """Delete the children of `owner` with these labels but those that `keep` says yes to."""
     for live in await kube.list_metadata(kind, owner["metadata"]["namespace"], labels=labels):
-        wanted = live["metadata"]["name"] in keep
-        if not wanted and is_controlled_by(live, owner) and not live["metadata"].get("deletionTimestamp"):
+        if not keep(live) and is_controlled_by(live, owner) and not live["metadata"].get("deletionTimestamp"):
             await kube.delete(kind, live)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from imageservice.manifest import Manifest
-from imageservice.reconcile.children import ensure, is_controlled_by, read_own, write
+from imageservice.reconcile.children import ensure, is_controlled_by, prune, read_own, write
+from imageservice.reconcile.together import together
 from imageservice.render.database_job import Step, database_job, database_secret
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import COMPONENT_DATABASE, selector_text
+from imageservice.render.labels import COMPONENT_DATABASE, service_labels
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import JOB, POD, SECRET
 from imageservice.sensitive import Sensitive
@@ -69,6 +70,18 @@ class DatabaseSteps:
             await self._try_again(job, progress, now)
         return StepResult(False, _condition(step, progress), name, secret_name, requeue_after=_look_again(progress))
 
+    async def clear(self, secrets: set[str], jobs: set[str]) -> None:
+        """Delete the Secrets and Jobs of earlier schemas, but those of these names."""
+        labels = service_labels(self._inputs.name, COMPONENT_DATABASE)
+
+        def is_kept(child: Manifest) -> bool:
+            return child["metadata"]["name"] in secrets | jobs
+
+        await together(
+            prune(self._kube, SECRET, self._owner, labels, is_kept),
+            prune(self._kube, JOB, self._owner, labels, is_kept),
+        )
+
     async def _try_again(self, job: Manifest, progress: jobs.JobProgress, now: datetime) -> None:
         """Delete a failed Job once it has stood for a while, so that the next look starts it anew."""
         if progress.failed_at and (now - progress.failed_at).total_seconds() >= RETRY_SECONDS:
@@ -76,7 +89,7 @@ class DatabaseSteps:
 
     async def _clear_others(self, name: str) -> Condition | None:
         """Delete the Jobs of older specs, but wait for one that is at work: two migrations at once break a schema."""
-        labels = selector_text(self._inputs.name, COMPONENT_DATABASE)
+        labels = service_labels(self._inputs.name, COMPONENT_DATABASE)
         for job in await self._kube.list(JOB, self._inputs.namespace, labels=labels):
             if job["metadata"]["name"] == name or not is_controlled_by(job, self._owner) or _is_over(job):
                 continue

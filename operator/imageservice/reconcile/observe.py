@@ -27,6 +27,11 @@ class World:
     verdicts: list[StoreVerdict]
     secrets: dict[str, Manifest | None]
 
+    @property
+    def edges(self) -> set[str]:
+        """The names of the stores that have an edge, or may have one."""
+        return {verdict.name for verdict in self.verdicts if verdict.is_edge or verdict.spec is None}
+
 
 async def observe(kube: CachedKube, live: Manifest, spec: ImageServiceSpec, release: Release) -> World:
     """Read the stores of the namespace, the claims of those that refer to this service, and its Secrets."""
@@ -88,7 +93,6 @@ def resolve_inputs(live: Manifest, spec: ImageServiceSpec, world: World, setting
         stores=tuple(verdict.inputs for verdict in serving),
         default_store_id=default.store_id,
         cluster_domain=settings.cluster_domain,
-        stores_are_shared=all(verdict.shared for verdict in serving),
     )
 
 

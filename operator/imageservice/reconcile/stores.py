@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import ImageServiceSpec, ImageStore, ImageStoreSpec
+from imageservice.api.v1alpha1 import MAX_STORES, READY, ImageServiceSpec, ImageStore, ImageStoreSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.releases import Release
 from imageservice.render.inputs import StoreInputs
 from imageservice.render.options import reserved_store_ids
+from imageservice.status.imageservice import StoreState
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 
 SHARED_ACCESS_MODE = "ReadWriteMany"
+FINALIZER = "imageservice.dev/image-data"
+"""On a store while it may hold images (`leaving.py`)."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,24 @@ class StoreVerdict:
     problem: Blocked | None = None
 
     @property
+    def is_edge(self) -> bool:
+        """Whether the store is an edge site."""
+        return self.spec is not None and self.spec.edge is not None
+
+    @property
     def inputs(self) -> StoreInputs:
         """What rendering needs of this store. Only for stores without a problem."""
         if self.spec is None:
             raise ValueError(f"ImageStore {self.name} has no readable spec")
-        return StoreInputs(name=self.name, store_id=self.store_id, spec=self.spec)
+        return StoreInputs(name=self.name, store_id=self.store_id, spec=self.spec, shared=self.shared)
 
 
 def referring(service_name: str, stores: Sequence[Manifest]) -> list[Manifest]:
-    """Return the stores that refer to the service and are not being deleted, oldest first."""
-    mine = [store for store in stores if service_of(store) == service_name and not _deleting(store)]
+    """Return the stores that refer to the service and are not gone, oldest first.
+
+    One that is being deleted is served until our finalizer is off: until then it may hold images.
+    """
+    mine = [store for store in stores if service_of(store) == service_name and not _is_gone(store)]
     return sorted(mine, key=lambda store: (store["metadata"].get("creationTimestamp", ""), store["metadata"]["name"]))
 
 
@@ -93,6 +104,7 @@ def _judge_one(
         _id_problem(store_id, name, release, taken)
         or _claim_problem(claim_name(manifest), claims)
         or (_sharing_problem(replicas) if not shared and replicas > 1 else None)
+        or (_edge_sharing_problem() if not shared and spec.edge is not None else None)
     )
     return StoreVerdict(name, store_id, spec, shared, problem)
 
@@ -132,6 +144,15 @@ def _sharing_problem(replicas: int) -> Blocked:
     )
 
 
+def _edge_sharing_problem() -> Blocked:
+    return Blocked(
+        ACCEPTED,
+        "StoreNotShared",
+        "The store of an edge is served at the edge and at the centre: use a PersistentVolumeClaim with access mode "
+        f"{SHARED_ACCESS_MODE} or NFS, or take spec.edge out.",
+    )
+
+
 def _shared(spec: ImageStoreSpec, claims: Mapping[str, Manifest | None]) -> bool:
     volume = spec.filesystem.volume if spec.filesystem else None
     if volume is None or volume.type == "NFS":
@@ -142,8 +163,9 @@ def _shared(spec: ImageStoreSpec, claims: Mapping[str, Manifest | None]) -> bool
     return claim is None or SHARED_ACCESS_MODE in claim.get("spec", {}).get("accessModes", [])
 
 
-def _deleting(store: Manifest) -> bool:
-    return bool(store["metadata"].get("deletionTimestamp"))
+def _is_gone(store: Manifest) -> bool:
+    metadata = store["metadata"]
+    return bool(metadata.get("deletionTimestamp")) and FINALIZER not in metadata.get("finalizers", [])
 
 
 def choose_default(
@@ -159,12 +181,13 @@ def choose_default(
         raise Blocked(
             RESOLVED_REFS, "NoStore", f"No ImageStore has spec.imageServiceRef.name `{service_name}`. Create one."
         )
-    if len(verdicts) > 1:
-        names = ", ".join(f"`{verdict.name}`" for verdict in verdicts[:5])
+    central = [verdict for verdict in verdicts if not verdict.is_edge] or verdicts
+    if len(central) > 1:
+        names = ", ".join(f"`{verdict.name}`" for verdict in central[:5])
         raise Blocked(
             ACCEPTED, "DefaultStoreAmbiguous", f"Several stores refer to this service: {names}. Set spec.defaultStore."
         )
-    return _usable(verdicts[0])
+    return _usable(central[0])
 
 
 def _named_default(
@@ -173,7 +196,7 @@ def _named_default(
     found = next((verdict for verdict in verdicts if verdict.name == name), None)
     if found:
         return _usable(found)
-    other = next((store for store in stores if store["metadata"]["name"] == name and not _deleting(store)), None)
+    other = next((store for store in stores if store["metadata"]["name"] == name and not _is_gone(store)), None)
     if other is not None:
         raise Blocked(
             ACCEPTED,
@@ -194,3 +217,47 @@ def _usable(verdict: StoreVerdict) -> StoreVerdict:
         "DefaultStoreNotUsable",
         f"The default store `{verdict.name}` cannot be used: {verdict.problem.reason}: {verdict.problem.message}",
     )
+
+
+def rows(
+    live: Manifest,
+    verdicts: Sequence[StoreVerdict],
+    default: str | None,
+    sites: Sequence[Manifest],
+    stores: Sequence[Manifest],
+) -> list[StoreState]:
+    """Return one row for each store of the ImageService `live`. `sites` are the rows of its sites as they are now.
+
+    A store is attached where no pod that should serve it runs an older configuration; once it is, it stays so in later
+    roll-outs, as it stays mounted.
+    """
+    before = {row["name"] for row in live.get("status", {}).get("stores", []) if row.get("attached")}
+    rolled_out = {row["name"] if row["edge"] else None for row in sites if row["rolledOut"]}
+    ready = {store["metadata"]["name"]: _readiness(store) for store in stores}
+    found = []
+    for verdict in verdicts[:MAX_STORES]:
+        if verdict.spec is None:
+            continue  # it has no id to be listed by; its own status tells why
+        served = None in rolled_out and (not verdict.is_edge or verdict.name in rolled_out)
+        attached = verdict.problem is None and (served or verdict.name in before)
+        is_ready, reason = ready.get(verdict.name, (False, ""))
+        found.append(
+            StoreState(
+                name=verdict.name,
+                id=verdict.store_id,
+                type=verdict.spec.type,
+                default=verdict.name == default,
+                attached=attached,
+                ready=attached and is_ready,
+                reason=verdict.problem.reason if verdict.problem else reason if attached else "Attaching",
+            )
+        )
+    return found
+
+
+def _readiness(store: Manifest) -> tuple[bool, str]:
+    """Return whether a store says that it is ready, and its reason where it is not."""
+    conditions = store.get("status", {}).get("conditions", [])
+    told: Manifest = next((condition for condition in conditions if condition.get("type") == READY), {})
+    is_ready = told.get("status") == "True"
+    return is_ready, "" if is_ready else str(told.get("reason", ""))

@@ -1,4 +1,4 @@
-"""The Deployment of the API pods."""
+"""The Deployment of the API pods of a site."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ from imageservice.api.v1alpha1 import FilesystemVolume
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
 from imageservice.render.inputs import ImageServiceInputs, StoreInputs
-from imageservice.render.labels import COMPONENT_API, labels, metadata, pod_selector
+from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata
 from imageservice.render.names import api_name, volume_name
 from imageservice.render.pods import empty_dir, pod_spec, secret_volume
 from imageservice.render.service import API_PORT, API_PORT_NAME
@@ -27,17 +27,20 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(inputs, api_name(inputs.name), COMPONENT_API),
+        "metadata": {
+            **metadata(inputs, api_name(inputs.name, inputs.edge), api_component(inputs)),
+            **({"annotations": {EDGE_LABEL: inputs.edge}} if inputs.edge else {}),
+        },
         "spec": {
             "replicas": inputs.spec.api.replicas,
-            "selector": {"matchLabels": pod_selector(inputs.name, COMPONENT_API)},
+            "selector": {"matchLabels": api_selector(inputs.name, inputs.edge)},
             "strategy": _strategy(inputs),
             "minReadySeconds": 5,
             "progressDeadlineSeconds": 600,
             "revisionHistoryLimit": 3,
             "template": {
                 "metadata": {
-                    "labels": labels(inputs, COMPONENT_API),
+                    "labels": labels(inputs, api_component(inputs)),
                     "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
                 },
                 "spec": {
@@ -165,7 +168,7 @@ def _spread(inputs: ImageServiceInputs) -> list[Manifest]:
     return [
         {
             **constraint,
-            "labelSelector": {"matchLabels": pod_selector(inputs.name, COMPONENT_API)},
+            "labelSelector": {"matchLabels": api_selector(inputs.name, inputs.edge)},
             "matchLabelKeys": ["pod-template-hash"],
         }
         for constraint in wanted or [SPREAD_OVER_NODES]

@@ -31,21 +31,25 @@ Credentials = ApplicationCredential | PasswordCredential
 
 @dataclass(frozen=True)
 class StoreInputs:
-    """One ImageStore that the service serves. `store_id` is its id inside Glance and the name of its ini section."""
+    """One ImageStore that the service serves. `store_id` is its id inside Glance and the name of its ini section.
+
+    `shared` tells whether pods on different nodes see the same data in it: an EmptyDir never, a claim only if it can be
+    mounted by many nodes.
+    """
 
     name: str
     store_id: str
     spec: ImageStoreSpec
+    shared: bool = True
 
 
 @dataclass(frozen=True)
 class ImageServiceInputs:
-    """One ImageService with its references resolved.
+    """One ImageService with its references resolved, as it is at one site: at the centre, or at an edge (`sites.py`).
 
-    `stores` holds the accepted stores, the default one first, the others by id; `default_store_id` is the id of the
-    first. `image` is the Glance image to run. `cluster_domain` is the DNS domain of the cluster's Services.
-    `stores_are_shared` tells whether pods on different nodes see the same data in every store (an EmptyDir never,
-    a claim only if it can be mounted by many nodes); where they do not, old pods go before new ones come.
+    `stores` holds the stores that the site serves, its default one first, the others by id; `default_store_id` is the
+    id of the first. `image` is the Glance image to run. `cluster_domain` is the DNS domain of the cluster's Services.
+    `edge` is the name of the ImageStore whose edge the site is; None at the centre.
     """
 
     name: str
@@ -59,4 +63,9 @@ class ImageServiceInputs:
     stores: tuple[StoreInputs, ...]
     default_store_id: str
     cluster_domain: str = "cluster.local"
-    stores_are_shared: bool = True
+    edge: str | None = None
+
+    @property
+    def stores_are_shared(self) -> bool:
+        """Whether all pods see the same data in every store; where not, old pods go before new ones come."""
+        return all(store.shared for store in self.stores)

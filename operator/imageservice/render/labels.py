@@ -1,5 +1,7 @@
 """Labels, selectors and ownership of every child, in one place."""
 
+from collections.abc import Mapping
+
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.names import label_value
@@ -7,10 +9,17 @@ from imageservice.render.names import label_value
 API_VERSION = "imageservice.dev/v1alpha1"
 IMAGE_SERVICE_LABEL = "imageservice.dev/image-service"
 """On every child: the ImageService it belongs to, made a legal label value (`names.label_value`)."""
+EDGE_LABEL = "imageservice.dev/edge"
+"""On the children of an edge, and its pods: the ImageStore whose edge it is, made a legal label value.
+
+As an annotation of its Deployment: the name of that ImageStore as it is.
+"""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "image-service-operator"
 
 COMPONENT_API = "api"
+COMPONENT_EDGE = "edge"
+"""The API at an edge: another component, or the Service of the centre would lead to its pods too."""
 COMPONENT_CONFIG = "config"
 COMPONENT_DATABASE = "database"
 
@@ -24,20 +33,39 @@ def pod_selector(service: str, component: str) -> dict[str, str]:
     }
 
 
-def selector_text(service: str, component: str = COMPONENT_API) -> str:
-    """Return `pod_selector` in the form of `status.selector` of the scale subresource."""
-    return ",".join(f"{key}={value}" for key, value in sorted(pod_selector(service, component).items()))
+def api_selector(service: str, edge: str | None = None) -> dict[str, str]:
+    """Return the labels that select the API pods at the centre, or at the edge of that ImageStore."""
+    if edge is None:
+        return pod_selector(service, COMPONENT_API)
+    return {**pod_selector(service, COMPONENT_EDGE), EDGE_LABEL: label_value(edge)}
+
+
+def selector_text(selector: Mapping[str, str]) -> str:
+    """Return a selector in the form of `status.selector` of the scale subresource."""
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+
+
+def service_labels(service: str, component: str | None = None) -> str:
+    """Return the label selector of all children of an ImageService, or of those of one component."""
+    chosen = {IMAGE_SERVICE_LABEL: label_value(service)}
+    return selector_text(chosen if component is None else {**chosen, "app.kubernetes.io/component": component})
 
 
 def labels(inputs: ImageServiceInputs, component: str) -> dict[str, str]:
     """Return the labels of a child and of its pods."""
-    return {
+    found = {
         **pod_selector(inputs.name, component),
         "app.kubernetes.io/part-of": "image-service",
         MANAGED_BY_LABEL: MANAGED_BY,
         "app.kubernetes.io/version": inputs.release.name,
         IMAGE_SERVICE_LABEL: label_value(inputs.name),
     }
+    return found if inputs.edge is None else {**found, EDGE_LABEL: label_value(inputs.edge)}
+
+
+def api_component(inputs: ImageServiceInputs) -> str:
+    """Return the component that the API at this site is."""
+    return COMPONENT_API if inputs.edge is None else COMPONENT_EDGE
 
 
 def owner_reference(inputs: ImageServiceInputs) -> Manifest:

@@ -63,6 +63,15 @@ def label_value(name: str) -> str:
     return (start[: MAX_LABEL - len(ending)].rstrip("-_.") + ending).lstrip("-")
 
 
-def api_name(service: str) -> str:
-    """Return the name of the API's Deployment, Service and PodDisruptionBudget of the ImageService `service`."""
-    return child_name(service, "api")
+def api_name(service: str, edge: str | None = None) -> str:
+    """Return the name of the API's Deployment, Service and PodDisruptionBudget of the ImageService `service`.
+
+    `edge` is the ImageStore whose edge the API is at; None: the centre. Names of objects may hold what divides the two
+    names, so wherever another pair could have the same name there is a hash of both in it.
+    """
+    if edge is None:
+        return child_name(service, "api")
+    plain = f"{service}-edge-{edge}"
+    if plain.count("-edge-") == 1 and len(plain) <= MAX_LABEL and _DNS_1035_LABEL.fullmatch(plain):
+        return plain
+    return child_name(f"{service}/{edge}", "edge")

@@ -2,7 +2,7 @@
 
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import COMPONENT_API, metadata, pod_selector
+from imageservice.render.labels import api_component, api_selector, metadata
 from imageservice.render.names import api_name
 
 
@@ -17,10 +17,10 @@ def pod_disruption_budget(inputs: ImageServiceInputs) -> Manifest | None:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": metadata(inputs, api_name(inputs.name), COMPONENT_API),
+        "metadata": metadata(inputs, api_name(inputs.name, inputs.edge), api_component(inputs)),
         "spec": {
             "maxUnavailable": 1,
-            "selector": {"matchLabels": pod_selector(inputs.name, COMPONENT_API)},
+            "selector": {"matchLabels": api_selector(inputs.name, inputs.edge)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }

@@ -1,8 +1,8 @@
-"""The Service in front of the API pods."""
+"""The Service in front of the API pods of a site."""
 
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import COMPONENT_API, metadata, pod_selector
+from imageservice.render.labels import api_component, api_selector, metadata
 from imageservice.render.names import api_name
 
 API_PORT = 9292
@@ -11,11 +11,16 @@ API_PORT_NAME = "http"
 
 
 def service_url(inputs: ImageServiceInputs) -> str:
-    """Return the URL of the API inside the cluster.
+    """Return the URL of the API of a site inside the cluster."""
+    return site_url(inputs.name, inputs.namespace, inputs.cluster_domain, inputs.edge)
+
+
+def site_url(service: str, namespace: str, cluster_domain: str, edge: str | None = None) -> str:
+    """Return the URL inside the cluster of an ImageService's API, at the centre or at the edge of that ImageStore.
 
     It is fully qualified because Glance resolves names without search domains.
     """
-    return f"http://{api_name(inputs.name)}.{inputs.namespace}.svc.{inputs.cluster_domain}:{API_PORT}"
+    return f"http://{api_name(service, edge)}.{namespace}.svc.{cluster_domain}:{API_PORT}"
 
 
 def service(inputs: ImageServiceInputs) -> Manifest:
@@ -23,10 +28,10 @@ def service(inputs: ImageServiceInputs) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(inputs, api_name(inputs.name), COMPONENT_API),
+        "metadata": metadata(inputs, api_name(inputs.name, inputs.edge), api_component(inputs)),
         "spec": {
             "type": "ClusterIP",
-            "selector": pod_selector(inputs.name, COMPONENT_API),
+            "selector": api_selector(inputs.name, inputs.edge),
             "ports": [
                 {
                     "name": API_PORT_NAME,

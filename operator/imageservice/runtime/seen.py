@@ -205,7 +205,7 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     generation, deletion = metadata.get("generation"), metadata.get("deletionTimestamp")
     asked = (generation, deletion)
-    links = (*asked, status.get("stores") if kind == IMAGE_SERVICE else None)
+    links = (*asked, *(_told_to_stores(status) if kind == IMAGE_SERVICE else _told_to_service(status)))
     identity = (*asked, *(metadata.get(name) for name in ("labels", "annotations", "finalizers")))
     return Seen(
         key,
@@ -217,6 +217,23 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
         links=_fingerprint(links),
         settled=_is_settled(generation, deletion, status),
     )
+
+
+def _told_to_stores(status: dict[str, Any]) -> tuple[object, ...]:
+    """Return what of an ImageService's status its stores read."""
+    stores = [(row.get("name"), row.get("attached")) for row in status.get("stores") or []]
+    edges = [row for row in status.get("sites") or [] if row.get("edge")]
+    return stores, edges, _condition(status, "Stalled").get("reason")
+
+
+def _told_to_service(status: dict[str, Any]) -> tuple[object, ...]:
+    """Return what of an ImageStore's status its service reads."""
+    ready = _condition(status, "Ready")
+    return ready.get("status"), ready.get("reason")
+
+
+def _condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
+    return next((item for item in status.get("conditions") or [] if item.get("type") == type_), {})
 
 
 def _owner(key: Key, metadata: dict[str, Any]) -> Key | None:
@@ -235,7 +252,7 @@ def _service(key: Key, spec: dict[str, Any]) -> Key | None:
 
 
 def _is_settled(generation: object, deletion: object, status: dict[str, Any]) -> bool:
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or [])
+    ready = _condition(status, "Ready").get("status") == "True"
     return deletion is None and status.get("observedGeneration") == generation and ready
 
 

@@ -50,6 +50,7 @@ class Settings:
     `namespaces`: empty for the whole cluster. `resync_seconds`: how often a settled object is looked at all the same.
     `glance_images`: image by release name, for releases whose built-in default is not to be used.
     `api_rate`, `api_burst`: requests to the API server a second, lasting and at once.
+    `monitor_url`: where the store monitor behind a Service is reached; for an operator that runs outside of the cluster.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Settings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     glance_images: Mapping[str, str] = field(default_factory=dict)
     cluster_domain: str = "cluster.local"
+    monitor_url: str = "http://{service}.{namespace}.svc.{domain}:9293"
     health_host: str | None = None
     health_port: int = 8080
     log_level: int = logging.INFO
@@ -68,6 +70,10 @@ class Settings:
     def glance_image(self, release: str) -> str:
         """Return the image for a release where the ImageService names none. Raise KeyError for an unknown release."""
         return self.glance_images.get(release) or RELEASES[release].default_image
+
+    def monitor(self, service: str, namespace: str) -> str:
+        """Return the URL of the store monitor behind a Service."""
+        return self.monitor_url.format(service=service, namespace=namespace, domain=self.cluster_domain)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -91,6 +97,7 @@ class Settings:
             lease=lease,
             glance_images=take("GLANCE_IMAGES", _images, {}),
             cluster_domain=take("CLUSTER_DOMAIN", str, cls.cluster_domain),
+            monitor_url=take("MONITOR_URL", _url_template, cls.monitor_url),
             health_host=take("HEALTH_HOST", str, cls.health_host),
             health_port=take("HEALTH_PORT", int, cls.health_port),
             log_level=take("LOG_LEVEL", _log_level, cls.log_level),
@@ -136,6 +143,15 @@ def _images(text: str) -> Mapping[str, str]:
             raise ValueError(f"{entry!r} is not of the form RELEASE=IMAGE with a release of {', '.join(RELEASES)}")
         images[release] = image
     return images
+
+
+def _url_template(text: str) -> str:
+    """Parse a URL with the fields {service}, {namespace} and {domain}."""
+    try:
+        text.format(service="", namespace="", domain="")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("its fields must be among {service}, {namespace} and {domain}") from None
+    return text
 
 
 def _log_level(text: str) -> int:

@@ -19,7 +19,8 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
-OPTIONAL_TYPES = frozenset({RECONCILING, STALLED})
+DELETION_BLOCKED = "DeletionBlocked"
+OPTIONAL_TYPES = frozenset({RECONCILING, STALLED, DELETION_BLOCKED})
 """Conditions that are there only while they hold."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageservice.manifest import Manifest
-from imageservice.status import rollout
+from imageservice.status import rollout, sites
 from imageservice.status.conditions import Condition, complete, merge, summarise
 
 ACCEPTED = "Accepted"
@@ -20,13 +20,14 @@ ORDER = (ACCEPTED, RESOLVED_REFS, CONFIG_RENDERED, DATABASE_READY, IDENTITY_READ
 
 @dataclass(frozen=True)
 class StoreState:
-    """One row of status.stores. `reason` is empty where the store is attached."""
+    """One row of status.stores. `reason` is empty where the store is ready."""
 
     name: str
     id: str
     type: str
     default: bool
     attached: bool
+    ready: bool
     reason: str = ""
 
 
@@ -41,6 +42,7 @@ class Seen:
     selector: str = ""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     stores: Sequence[StoreState] = ()
+    sites: Sequence[Manifest] = ()
 
     def set(self, condition: Condition) -> None:
         """Record the verdict on one condition; a later one replaces it."""
@@ -61,6 +63,9 @@ def status(live: Manifest, seen: Seen, now: str) -> Manifest:
         **_counts(seen.deployment),
     }
     texts = {"release": seen.release, "image": seen.image, "selector": seen.selector}
+    if seen.sites:
+        result |= {"sites": list(seen.sites)}
+        texts["sitesReady"] = sites.ready_of(seen.sites)
     return result | {name: text for name, text in texts.items() if text}
 
 
@@ -78,6 +83,6 @@ def _store(store: StoreState) -> Manifest:
         "type": store.type,
         "default": store.default,
         "attached": store.attached,
-        "ready": store.attached,
+        "ready": store.ready,
     }
     return row | ({"reason": store.reason} if store.reason else {})

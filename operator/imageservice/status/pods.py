@@ -112,14 +112,31 @@ def _not_started(status: Manifest) -> str | None:
     return f"The container `{found[0]['name']}` cannot be started: {found[1].get('message', '')}" if found else None
 
 
+def _unscheduled(status: Manifest) -> str | None:
+    """Return what the scheduler says of a pod that it has no node for."""
+    conditions = status.get("conditions", [])
+    told = (c for c in conditions if c.get("type") == "PodScheduled" and c.get("status") == "False")
+    return next((str(condition.get("message", "")) for condition in told), None)
+
+
+# Of n nodes, n have not the labels that are asked for.
+_NO_NODE_MATCHES = re.compile(r"^0/(\d+) nodes are available: \1 node\(s\) didn't match Pod's node affinity/selector")
+
+
+def _no_node_matches(status: Manifest) -> str | None:
+    if not _NO_NODE_MATCHES.match(_unscheduled(status) or ""):
+        return None
+    return "No node has the labels that `nodeSelector` asks for: label the nodes of the site, or correct it."
+
+
 def _not_scheduled(status: Manifest) -> str | None:
-    for condition in status.get("conditions", []):
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return (
-                f"No node takes the pod: {condition.get('message', '')} Check spec.api.nodeSelector, tolerations and "
-                "resources, and the volumes of the stores."
-            )
-    return None
+    message = _unscheduled(status)
+    if message is None:
+        return None
+    return (
+        f"No node takes the pod: {message} Check the node selector, tolerations and resources of the pods, and the "
+        "volumes of the stores."
+    )
 
 
 _DIAGNOSES: dict[str, Callable[[Manifest], str | None]] = {
@@ -127,6 +144,7 @@ _DIAGNOSES: dict[str, Callable[[Manifest], str | None]] = {
     "PodOutOfMemory": _out_of_memory,
     "PodCrashing": _crashing,
     "PodNotStarted": _not_started,
+    "NoNodeMatches": _no_node_matches,
     "PodNotScheduled": _not_scheduled,
 }
 

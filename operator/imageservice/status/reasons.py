@@ -78,14 +78,33 @@ REASONS: dict[str, Nature] = {
     "PodCrashing": Nature.FAULT,
     "PodOutOfMemory": Nature.FAULT,
     "PodNotStarted": Nature.FAULT,
+    "NoNodeMatches": Nature.FAULT,
     "PodNotScheduled": Nature.FAULT,
     "PodsRefused": Nature.FAULT,
     "ProgressDeadlineExceeded": Nature.BAD_INPUT,
     "DeploymentPaused": Nature.BAD_INPUT,
+    # CredentialsValid (ImageStore)
+    "CredentialsValid": Nature.GOOD,
     # Attached (ImageStore)
     "Attached": Nature.GOOD,
     "Attaching": Nature.PROGRESS,
     "ImageServiceBlocked": Nature.WAITING,
+    # Reachable (ImageStore): what the store monitor in the pods says
+    "Reachable": Nature.GOOD,
+    "NotProbed": Nature.GOOD,  # Unknown, and nothing is known to be wrong
+    "Checking": Nature.PROGRESS,
+    "MonitorsUnreachable": Nature.FAULT,
+    "KeyringRefused": Nature.FAULT,
+    "WrongCluster": Nature.BAD_INPUT,
+    "PoolNotFound": Nature.FAULT,
+    "StorageNotResponding": Nature.FAULT,
+    "NotMounted": Nature.FAULT,
+    "ReadOnly": Nature.FAULT,
+    "DirectoryMissing": Nature.FAULT,
+    "ProbeFailed": Nature.FAULT,
+    # DeletionBlocked (ImageStore)
+    "HoldsImages": Nature.WAITING,
+    "ImagesNotCounted": Nature.WAITING,
     # any condition
     "NotEvaluated": Nature.PROGRESS,
     "Deleting": Nature.PROGRESS,

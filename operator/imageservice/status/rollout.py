@@ -83,7 +83,7 @@ def api_available(deployment: Manifest | None, problem: Problem | None, now: dat
         return false(API_AVAILABLE, "NotDeployed", "There is no Deployment of the API yet.")
     rollout = read(deployment)
     if rollout.desired == 0:
-        return false(API_AVAILABLE, "ScaledToZero", "No replica runs: spec.api.replicas is 0.")
+        return false(API_AVAILABLE, "ScaledToZero", "No replica runs: `replicas` is 0.")
     counts = f"{rollout.ready} of {rollout.desired} replicas are ready"
     if rollout.complete:
         return true(API_AVAILABLE, "Available", f"{counts}.")

@@ -31,7 +31,9 @@ def spec(**changes: Any) -> ImageServiceSpec:
     return ImageServiceSpec.model_validate({**manifest, **changes})
 
 
-def store(store_id: str = "central", volume: Manifest | None = None, **changes: Any) -> StoreInputs:
+def store(
+    store_id: str = "central", volume: Manifest | None = None, *, shared: bool = True, **changes: Any
+) -> StoreInputs:
     """Return a filesystem store."""
     manifest = {
         "imageServiceRef": {"name": "glance"},
@@ -39,7 +41,7 @@ def store(store_id: str = "central", volume: Manifest | None = None, **changes: 
         "filesystem": {"volume": volume or CLAIM},
         **changes,
     }
-    return StoreInputs(name=store_id, store_id=store_id, spec=ImageStoreSpec.model_validate(manifest))
+    return StoreInputs(name=store_id, store_id=store_id, spec=ImageStoreSpec.model_validate(manifest), shared=shared)
 
 
 def inputs(

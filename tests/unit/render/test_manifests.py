@@ -200,7 +200,7 @@ def test_a_rolling_update_adds_a_pod_before_it_takes_one() -> None:
 
 
 def test_old_pods_go_first_where_stores_cannot_be_shared() -> None:
-    alone = samples.other(samples.inputs(), stores_are_shared=False)
+    alone = samples.inputs(stores=(samples.store(shared=False),))
     assert deployment(alone, "c")["spec"]["strategy"] == {"type": "Recreate"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from imageservice.render.labels import selector_text
+from imageservice.render.labels import api_selector, selector_text
 from imageservice.render.names import child_name, label_value, volume_name
 
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
@@ -62,6 +62,6 @@ def test_every_store_has_a_volume_name_of_its_own_that_is_a_dns_label(one: str, 
 
 @pytest.mark.parametrize("owner", ["glance", LONGEST])
 def test_the_selector_as_text_is_what_the_scale_subresource_wants(owner: str) -> None:
-    assert selector_text(owner) == (
+    assert selector_text(api_selector(owner)) == (
         f"app.kubernetes.io/component=api,app.kubernetes.io/instance={label_value(owner)},app.kubernetes.io/name=glance"
     )

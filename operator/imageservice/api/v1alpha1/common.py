@@ -22,10 +22,13 @@ CONFIG_RENDERED = "ConfigRendered"
 IDENTITY_READY = "IdentityReady"
 CATALOG_REGISTERED = "CatalogRegistered"
 API_AVAILABLE = "ApiAvailable"
+CREDENTIALS_VALID = "CredentialsValid"
 ATTACHED = "Attached"
+REACHABLE = "Reachable"
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+DELETION_BLOCKED = "DeletionBlocked"
 
 IMAGE_SERVICE_CONDITIONS = (
     ACCEPTED,
@@ -39,16 +42,16 @@ IMAGE_SERVICE_CONDITIONS = (
 )
 """The conditions that every ImageService has, from its first moment."""
 
-IMAGE_STORE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, ATTACHED, READY)
+IMAGE_STORE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, CREDENTIALS_VALID, ATTACHED, REACHABLE, READY)
 """The conditions that every ImageStore has, from its first moment."""
 
-CONDITIONS_ONLY_WHEN_TRUE = (RECONCILING, STALLED)
+CONDITIONS_ONLY_WHEN_TRUE = (RECONCILING, STALLED, DELETION_BLOCKED)
 """The conditions that are there only while True (kstatus: abnormal-true conditions)."""
 
 PENDING = "Pending"
 WAITING_FOR_OPERATOR = "Waiting for the operator"
 
-MAX_STORES = 64
+MAX_STORES = 128
 """How many ImageStores one ImageService serves at most."""
 
 

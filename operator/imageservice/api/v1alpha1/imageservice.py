@@ -195,6 +195,37 @@ class ServedStore(ApiModel):
     ] = None
 
 
+class Site(ApiModel):
+    """The API pods of one place: the centre, or the edge of an ImageStore."""
+
+    name: Annotated[
+        ObjectName,
+        Field(description="`central`, or the name of the ImageStore whose edge it is.", examples=["dcn0"]),
+    ]
+    edge: Annotated[bool, Field(description="Whether it is an edge.", examples=[True])]
+    url: Annotated[
+        Url,
+        Field(
+            description="Where it is reached inside the cluster.",
+            examples=["http://glance-edge-dcn0.openstack.svc.cluster.local:9292"],
+        ),
+    ]
+    replicas: Annotated[Annotated[Count, unit("pods")], Field(description="How many pods are wanted.", examples=[2])]
+    ready_replicas: Annotated[
+        Annotated[Count, unit("pods")], Field(description="How many pods serve the API.", examples=[2])
+    ]
+    ready: Annotated[bool, Field(description="Whether it serves as wanted.", examples=[True])]
+    rolled_out: Annotated[bool, Field(description="Whether every pod runs the configuration of now.", examples=[True])]
+    reason: Annotated[
+        Annotated[str, Field(min_length=1, max_length=1024)],
+        Field(description="Why it is ready or not, as one CamelCase word.", examples=["Available"]),
+    ]
+    message: Annotated[
+        Annotated[str, Field(min_length=1, max_length=256)] | None,
+        Field(description="Why it is not ready, in words.", examples=["1 of 2 replicas are ready."]),
+    ] = None
+
+
 class ImageServiceStatus(ApiModel):
     """What the operator observed about a Glance."""
 
@@ -269,6 +300,32 @@ class ImageServiceStatus(ApiModel):
         ),
         ATOMIC,
     ] = Field(default_factory=list)
+    sites: Annotated[
+        list[Site],
+        Field(
+            max_length=MAX_STORES + 1,
+            description="The places where the API is served: the centre, then the edges.",
+            examples=[
+                [
+                    {
+                        "name": "central",
+                        "edge": False,
+                        "url": "http://glance-api.openstack.svc.cluster.local:9292",
+                        "replicas": 2,
+                        "readyReplicas": 2,
+                        "ready": True,
+                        "rolledOut": True,
+                        "reason": "Available",
+                    }
+                ]
+            ],
+        ),
+        ATOMIC,
+    ] = Field(default_factory=list)
+    sites_ready: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9]+/[0-9]+$", max_length=16)] | None,
+        Field(description="How many of the sites are ready, of how many.", examples=["3/3"]),
+    ] = None
 
 
 class ImageService(ApiModel):
@@ -291,6 +348,7 @@ class ImageService(ApiModel):
             Column("Release", "string", ".status.release", "OpenStack release that the pods run."),
             Column("Ready Replicas", "integer", ".status.readyReplicas", "Pods that serve the API."),
             Column("Desired", "integer", ".spec.api.replicas", "Pods that are wanted."),
+            Column("Sites", "string", ".status.sitesReady", "Sites that serve the API, of how many: centre and edges."),
             Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', "Why, in words.", priority=1),
             Column(
                 "URL",

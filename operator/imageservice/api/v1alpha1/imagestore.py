@@ -31,6 +31,7 @@ from imageservice.api.v1alpha1.common import (
     ObjectName,
     initial_status,
 )
+from imageservice.api.v1alpha1.edge import Edge
 
 STORE_ID = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 MAX_STORE_ID_LENGTH = 63
@@ -211,6 +212,15 @@ class ImageStoreSpec(ApiModel):
         ),
         unset("not set"),
     ] = None
+    edge: Annotated[
+        Edge | None,
+        Field(
+            description="Makes the store an edge site: it gets API pods of its own, which serve this store first and "
+            "the service's default store, and no other. The API at the centre serves it too.",
+            examples=[{"replicas": 2, "nodeSelector": {"topology.kubernetes.io/zone": "dcn0"}}],
+        ),
+        unset("the store is served by the API at the centre alone"),
+    ] = None
 
 
 class ImageStoreStatus(ApiModel):
@@ -223,14 +233,22 @@ class ImageStoreStatus(ApiModel):
     conditions: Annotated[
         Conditions,
         Field(
-            description="Accepted: the spec is valid. ResolvedRefs: all it refers to is there. Attached: the image "
-            "service serves the store. Ready: all of these. Reconciling and Stalled are there only while True.",
+            description="Accepted: the spec is valid. ResolvedRefs: all it refers to is there. CredentialsValid: the "
+            "credentials have the right form. Attached: all API pods that are to serve the store do. Reachable: these "
+            "pods reach it (Unknown where nobody can tell). Ready: all of these. Reconciling, Stalled and "
+            "DeletionBlocked are there only while True.",
             examples=[[READY_EXAMPLE]],
         ),
     ] = Field(default_factory=list)
     store_id: Annotated[
         StoreID | None,
         Field(alias="storeID", description="Id of the store inside Glance.", examples=["central"]),
+    ] = None
+    fsid: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$", max_length=36)] | None,
+        Field(
+            description="Id of the Ceph cluster that the pods reach.", examples=["b6c1e7f2-1f5e-4a7c-9f55-0a3d8f5f4c11"]
+        ),
     ] = None
 
 
