@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import monitor_stand_in
 from tests.cluster.cluster import Cluster
 from tests.ports import free_port
 from tests.waiting import wait_for
@@ -28,6 +29,7 @@ class OperatorProcess:
         self.log = log
         self._cluster = cluster
         self._port = free_port()
+        settings = {"monitor_url": monitor_stand_in.url()} | settings
         self._settings = {f"IMAGE_SERVICE_OPERATOR_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
 

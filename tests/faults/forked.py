@@ -105,7 +105,10 @@ class Nursery:
 
         `settings` become IMAGE_SERVICE_OPERATOR_* variables; what it says is added to the file `log`.
         """
-        settings = {"health_host": "127.0.0.1", "health_port": "0"} | settings  # 0: any that is free
+        from tests import monitor_stand_in  # noqa: PLC0415 - the program that this file also is runs by itself
+
+        alone = {"health_host": "127.0.0.1", "health_port": "0", "monitor_url": monitor_stand_in.url()}
+        settings = alone | settings  # port 0: any that is free
         environment = {f"IMAGE_SERVICE_OPERATOR_{name.upper()}": value for name, value in settings.items()}
         order = {"arguments": ["run", "--kubeconfig", str(kubeconfig)], "log": str(log), "environment": environment}
         operator = ForkedOperator(log)

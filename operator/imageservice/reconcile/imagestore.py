@@ -93,9 +93,7 @@ class ImageStoreReconciler:
 
     async def _observe(self, live: Manifest) -> Observed | None:
         namespace, service_name = live["metadata"]["namespace"], stores.service_of(live)
-        service, found = await together(
-            self._service(namespace, service_name), self._kube.list(IMAGE_STORE, namespace)
-        )
+        service, found = await together(self._service(namespace, service_name), self._kube.list(IMAGE_STORE, namespace))
         mine = stores.referring(service_name, found)
         claims = await read_claims(self._kube, namespace, mine)
         release, replicas = _read_service(service)

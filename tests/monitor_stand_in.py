@@ -1,0 +1,48 @@
+"""The store monitor of every API pod, where no pod runs: on a control plane with nodes that only claim to run pods.
+
+It says that no store holds images, and nothing about whether stores are reached: the operator then has no reason to
+hold up a deletion, and takes every store for one that nobody can tell about. What real pods say is tested on real nodes.
+
+    settings = {"monitor_url": monitor_stand_in.url()}     # one for each test process, for as long as it lives
+
+`python -m tests.monitor_stand_in` runs one until its standard input ends, and prints the value of the setting.
+"""
+
+import functools
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_FIELDS = "/{namespace}/{service}"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers as the store monitor does, whatever the site."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        _, _, question = self.path.strip("/").split("/", 2)
+        body = json.dumps({"stores": {}} if question == "stores" else {"images": 0, "onlyHere": 0}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: every deletion of a store asks."""
+
+
+@functools.cache
+def url() -> str:
+    """Return the setting `monitor_url` that leads to the stand-in of this process, and start it if need be."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    threading.Thread(target=server.serve_forever, name="monitor-stand-in", daemon=True).start()
+    return f"http://127.0.0.1:{server.server_address[1]}{_FIELDS}"
+
+
+if __name__ == "__main__":
+    print(url(), flush=True)
+    sys.stdin.read()
