@@ -1,9 +1,11 @@
 """The store monitor of every API pod, where no pod runs: on a control plane with nodes that only claim to run pods.
 
 It says that no store holds images, and nothing about whether stores are reached: the operator then has no reason to
-hold up a deletion, and takes every store for one that nobody can tell about. What real pods say is tested on real nodes.
+hold up a deletion, and takes every store for one that nobody can tell about. Real pods are asked on real nodes.
 
-    settings = {"monitor_url": monitor_stand_in.url()}     # one for each test process, for as long as it lives
+    settings = {"monitor_url": monitor_stand_in.url()}
+
+There is one for each test process, for as long as that lives.
 
 `python -m tests.monitor_stand_in` runs one until its standard input ends, and prints the value of the setting.
 """

@@ -1,4 +1,4 @@
-"""One reconcile of an ImageStore: is it accepted, is what it refers to there, do pods serve it, and do they reach it?
+"""One reconcile of an ImageStore: whether it is accepted, what it refers to is there, and pods serve and reach it.
 
 It makes nothing: the ImageService mounts and configures its stores. This pass tells how that stands, and keeps a store
 that is being deleted for as long as there are images in it.

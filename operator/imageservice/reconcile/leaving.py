@@ -53,8 +53,8 @@ async def blocked(
     number = "1 image is" if found.images == 1 else f"{found.images} images are"
     return deletion_blocked(
         "HoldsImages",
-        f"{number} in the store, {found.only_here} of them nowhere else. Delete them, or copy them to another store and "
-        f"delete them from this one. {cure}",
+        f"{number} in the store, {found.only_here} of them nowhere else. Delete them, or copy them to another store "
+        f"and delete them from this one. {cure}",
     )
 
 

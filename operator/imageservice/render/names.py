@@ -16,6 +16,7 @@ MAX_LABEL = 63
 
 _HASH_LENGTH = 10
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_DIVIDERS = re.compile(r"(?=-edge-)")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 
 
@@ -72,6 +73,6 @@ def api_name(service: str, edge: str | None = None) -> str:
     if edge is None:
         return child_name(service, "api")
     plain = f"{service}-edge-{edge}"
-    if plain.count("-edge-") == 1 and len(plain) <= MAX_LABEL and _DNS_1035_LABEL.fullmatch(plain):
+    if len(_DIVIDERS.findall(plain)) == 1 and len(plain) <= MAX_LABEL and _DNS_1035_LABEL.fullmatch(plain):
         return plain
     return child_name(f"{service}/{edge}", "edge")

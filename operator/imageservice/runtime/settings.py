@@ -50,7 +50,7 @@ class Settings:
     `namespaces`: empty for the whole cluster. `resync_seconds`: how often a settled object is looked at all the same.
     `glance_images`: image by release name, for releases whose built-in default is not to be used.
     `api_rate`, `api_burst`: requests to the API server a second, lasting and at once.
-    `monitor_url`: where the store monitor behind a Service is reached; for an operator that runs outside of the cluster.
+    `monitor_url`: where the store monitor behind a Service is reached; to be set for an operator outside the cluster.
     """
 
     namespaces: tuple[str, ...] = ()
