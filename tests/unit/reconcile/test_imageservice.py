@@ -4,7 +4,16 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.unit.reconcile.world import NAMESPACE, Events, claim, image_service, image_store, quickstart, secret
+from tests.unit.reconcile.world import (
+    NAMESPACE,
+    Events,
+    Monitors,
+    claim,
+    image_service,
+    image_store,
+    quickstart,
+    secret,
+)
 
 from imageservice.reconcile import imageservice as module
 from imageservice.reconcile.imageservice import ImageServiceReconciler
@@ -32,7 +41,8 @@ class Run:
         self.events = Events()
         self.now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
         self.service = ImageServiceReconciler(self.kube, self.events, Settings(), lambda: self.now)
-        self.store = ImageStoreReconciler(self.kube, self.events, lambda: self.now)
+        self.monitors = Monitors()
+        self.store = ImageStoreReconciler(self.kube, self.events, Settings(), self.monitors, lambda: self.now)
 
     async def once(self, name="glance"):
         self.now += timedelta(seconds=1)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from imageservice.glance.monitor import ImageCount, MonitorError, StoreReport
 from imageservice.manifest import Manifest
 from imageservice.runtime.apply import is_settled, with_digest
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
@@ -111,6 +112,27 @@ class Events:
     @property
     def reasons(self) -> list[str]:
         return [reason for _, reason, _ in self.seen]
+
+
+class Monitors:
+    """What the store monitors of all sites say: site URL -> store id -> report, and the images in each store.
+
+    A URL that is not there does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.reports: dict[str, dict[str, StoreReport]] = {}
+        self.counts: dict[str, ImageCount] = {}
+
+    async def stores(self, url: str) -> dict[str, StoreReport]:
+        if url not in self.reports:
+            raise MonitorError("the connection is refused")
+        return self.reports[url]
+
+    async def images(self, url: str, store_id: str) -> ImageCount:
+        if store_id not in self.counts:
+            raise MonitorError("the connection is refused")
+        return self.counts[store_id]
 
 
 def secret(name: str, **values: str) -> Manifest:
