@@ -5,9 +5,9 @@
         key = ceph.user("glance", "images")
         ceph.monitors, ceph.fsid    # what an ImageStore is told
 
-It is ready after about 7 s, its first pool 3 s later, and takes 130 MB. Several live side by side, each with its own directory and ports. On
-the loopback address nobody needs to be root; with `namespace`, a network namespace, it lives at an address in there
-(`sites.py`). The directory is gone when the block ends.
+It is ready after 7 s, its first pool 3 s later, and takes 130 MB. Several live side by side, each with its own
+directory and ports. On the loopback address nobody needs to be root; with `namespace`, a network namespace, it lives at
+an address in there (`sites.py`). The directory is gone when the block ends.
 """
 
 import contextlib
@@ -51,6 +51,16 @@ class CephCluster:
     def fsid(self) -> str:
         """The identity of the cluster."""
         return self._settings.fsid
+
+    @property
+    def address(self) -> str:
+        """The address of all its daemons."""
+        return self._settings.address
+
+    @property
+    def port(self) -> int:
+        """The port of the monitor."""
+        return self._settings.port
 
     @property
     def monitors(self) -> list[str]:
