@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from tests import workers
+from tests.ceph.fixtures import two_ceph_clusters, two_ceph_clusters_for_pods
 from tests.cluster.fixtures import control_plane, real_cluster
 from tests.keystone import keystone
 
-__all__ = ["control_plane", "keystone", "real_cluster"]
+__all__ = ["control_plane", "keystone", "real_cluster", "two_ceph_clusters", "two_ceph_clusters_for_pods"]
 
 
 def pytest_sessionstart() -> None:

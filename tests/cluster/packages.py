@@ -12,6 +12,10 @@ from .progress import say
 # Package -> one file or program by which its presence is seen.
 _PRESENCE = {
     "buildah": "buildah",
+    "ceph-common": "rbd",
+    "ceph-mgr": "ceph-mgr",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
     "conntrack": "conntrack",
     "containerd": "containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
@@ -29,6 +33,8 @@ _PRESENCE = {
     "openssl": "openssl",
     "postgresql": "pg_lsclusters",
     "procps": "sysctl",
+    "python3-rbd": "/var/lib/dpkg/info/python3-rbd.list",
+    "radosgw": "radosgw",
     "runc": "runc",
     "socat": "socat",
     "uidmap": "newuidmap",
@@ -39,6 +45,7 @@ NODES = (
     *("openssl", "containerd", "runc", "containernetworking-plugins", "conntrack", "iptables", "nftables", "ethtool"),
     *("socat", "iproute2", "kmod", "procps", "util-linux"),
 )
+CEPH = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common", "python3-rbd", "radosgw")
 DATABASES = ("mariadb-server-core", "mariadb-client-core", "postgresql")
 IMAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "uidmap", "util-linux")
 COMPILER = ("gcc", "libc6-dev")

@@ -71,6 +71,16 @@ class Process:
             return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in {"Z", "X"}
         return False
 
+    def send(self, sent: signal.Signals) -> None:
+        """Send it a signal; one that is gone gets none, nor does another process that has its pid now."""
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.alive():
+                    signal.pidfd_send_signal(descriptor, sent)
+            finally:
+                os.close(descriptor)
+
     def children(self) -> "list[Process]":
         """Its direct children."""
         try:

@@ -23,20 +23,7 @@ def pod_spec(inputs: ImageServiceInputs, container: Manifest, volumes: list[Mani
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                "name": container["name"],
-                "image": inputs.image,
-                "imagePullPolicy": "IfNotPresent",
-                **container,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-            }
-        ],
+        "containers": [restricted_container(inputs.image, container)],
         "volumes": volumes,
     }
     if inputs.spec.image_pull_secrets:
@@ -46,6 +33,22 @@ def pod_spec(inputs: ImageServiceInputs, container: Manifest, volumes: list[Mani
     if api.tolerations:
         spec["tolerations"] = [toleration.to_manifest() for toleration in api.tolerations]
     return spec
+
+
+def restricted_container(image: str, container: Manifest) -> Manifest:
+    """Return the container, run from `image` with no privilege at all."""
+    return {
+        "name": container["name"],
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        **container,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
 
 
 def secret_volume(name: str, secret_name: str) -> Manifest:

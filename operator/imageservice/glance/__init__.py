@@ -1,0 +1,1 @@
+"""Clients of what runs in the pods of Glance."""

@@ -1,0 +1,92 @@
+"""What the monitors of all sites say, asked at most once in a while whoever wants to know."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import aiohttp
+
+from imageservice.glance import monitor
+from imageservice.glance.monitor import MonitorError, Reason
+from imageservice.store_report import ImageCount, StoreReport
+
+FRESH_SECONDS = 10.0
+"""For how long the answer of a site, or its failure to give one, is given again."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    until: float
+    reports: dict[str, StoreReport] | None
+    failure: tuple[Reason, str] | None  # not the exception: its frames would be kept with it
+
+    def get(self) -> dict[str, StoreReport]:
+        if self.failure is not None:
+            raise MonitorError(*self.failure)
+        return dict(self.reports or {})
+
+
+class SiteMonitors:
+    """The monitors of the sites, by URL, while the context lasts.
+
+    Reports are remembered for a while, failures too, so that a site that is down costs one timeout and not one for each
+    store; those who ask while a request is under way share its answer. Counts are asked for anew each time: they decide
+    whether images would be lost.
+    """
+
+    def __init__(self, *, fresh_seconds: float = FRESH_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fresh_seconds = fresh_seconds
+        self._clock = clock
+        self._outcomes: dict[str, _Outcome] = {}
+        self._requests: dict[str, asyncio.Task[_Outcome]] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = monitor.new_session()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        requests = list(self._requests.values())
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+        await self._open_session().close()
+        self._session = None
+
+    async def stores(self, url: str) -> dict[str, StoreReport]:
+        """Return what the monitor at `url` says of its stores, at most `fresh_seconds` old. Raises MonitorError."""
+        now = self._clock()
+        self._outcomes = {known: outcome for known, outcome in self._outcomes.items() if outcome.until > now}
+        outcome = self._outcomes.get(url)
+        if outcome is None:
+            # Shielded: one who gives up must not take the answer from the others.
+            outcome = await asyncio.shield(self._requests.get(url) or self._request(url))
+        return outcome.get()
+
+    async def images(self, url: str, store_id: str) -> ImageCount:
+        """Return how many images lie in a store, as the monitor at `url` counts them now. Raises MonitorError."""
+        return await monitor.images(self._open_session(), url, store_id)
+
+    def _request(self, url: str) -> asyncio.Task[_Outcome]:
+        request = self._requests[url] = asyncio.create_task(self._ask(url), name=f"store monitor {url}")
+        request.add_done_callback(lambda _: self._requests.pop(url))
+        return request
+
+    async def _ask(self, url: str) -> _Outcome:
+        reports, failure = None, None
+        try:
+            reports = await monitor.stores(self._open_session(), url)
+        except MonitorError as error:
+            failure = (error.reason, error.message)
+        outcome = self._outcomes[url] = _Outcome(self._clock() + self._fresh_seconds, reports, failure)
+        return outcome
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("outside of the context")
+        return self._session
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
