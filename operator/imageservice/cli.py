@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from imageservice.reconcile.registry import reconcilers  # noqa: PLC0415 - the other commands do without
+    from imageservice.glance.sites import SiteMonitors  # noqa: PLC0415 - the other commands do without
+    from imageservice.reconcile.registry import reconcilers  # noqa: PLC0415
     from imageservice.runtime import logs  # noqa: PLC0415
     from imageservice.runtime.connection import Connection, NoCluster  # noqa: PLC0415
     from imageservice.runtime.process import Process  # noqa: PLC0415
@@ -57,7 +58,8 @@ def _run(options: argparse.Namespace) -> int:
 
     async def live(settings: Settings) -> int:
         connection = await Connection.open(options.kubeconfig, options.context)
-        return await Process(settings, connection, reconcilers).run()
+        async with SiteMonitors() as monitors:
+            return await Process(settings, connection, reconcilers(monitors)).run()
 
     try:
         settings = Settings.from_environment()

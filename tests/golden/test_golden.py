@@ -13,9 +13,10 @@ import yaml
 
 from imageservice.dry_run import render
 from imageservice.render import ini
+from imageservice.render.store_monitor import PROGRAMS
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
-NOT_SHOWN = ("database.py", "glance-api-paste.ini")
+NOT_SHOWN = ("database.py", "glance-api-paste.ini", *PROGRAMS)
 """Files in Secrets that are the same in every case; they are tested where they run, and would only fill the page."""
 
 

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImageService
-from imageservice.glance.monitor import MonitorError, SiteMonitors
+from imageservice.glance.monitor import MonitorError
+from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile import leaving, stores
 from imageservice.reconcile.imageservice import MISSING_SECONDS, POLL_SECONDS, utc_now
@@ -124,7 +125,7 @@ class ImageStoreReconciler:
             conditions[status.REACHABLE] = status.not_probed("The pods that answer do not serve the store yet.")
             return ""
         conditions[status.REACHABLE] = status.reachable(report.reason, report.message)
-        return report.fsid
+        return report.fsid or ""
 
     async def _blocked(self, seen: Observed) -> Condition | None:
         url = self._url(seen, at_edge=False)

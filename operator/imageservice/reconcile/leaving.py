@@ -5,7 +5,8 @@ store from when its service is about to serve it. It never outlives the service:
 namespace that is deleted, there is nothing to cut off.
 """
 
-from imageservice.glance.monitor import MonitorError, SiteMonitors
+from imageservice.glance.monitor import MonitorError, Reason
+from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile.stores import FINALIZER
 from imageservice.runtime.cached import CachedKube
@@ -45,6 +46,8 @@ async def blocked(
     try:
         found = await monitors.images(url, store_id)
     except MonitorError as error:
+        if error.reason is Reason.STORE_UNKNOWN:
+            return None
         return deletion_blocked(
             "ImagesNotCounted", f"Nobody can tell how many images are in the store: {error.message} {cure}"
         )

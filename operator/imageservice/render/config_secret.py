@@ -1,10 +1,11 @@
-"""The Secret with the files that Glance runs with."""
+"""The Secret with the files that the containers of the API pods run with."""
 
 from imageservice.manifest import Manifest
-from imageservice.render.glance_config import config_files
+from imageservice.render import glance_config
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.labels import COMPONENT_CONFIG
 from imageservice.render.secrets import immutable_secret
+from imageservice.render.store_monitor import monitor_files, monitored
 
 
 def config_secret(inputs: ImageServiceInputs) -> Manifest:
@@ -14,4 +15,5 @@ def config_secret(inputs: ImageServiceInputs) -> Manifest:
     while pods of the older revision, and a rollback to it, keep the files that they started with.
     Raises ValueError where a value cannot stand in an ini file.
     """
-    return immutable_secret(inputs, COMPONENT_CONFIG, config_files(inputs))
+    stores = monitored(glance_config.in_order(inputs))
+    return immutable_secret(inputs, COMPONENT_CONFIG, {**glance_config.config_files(inputs), **monitor_files(stores)})

@@ -49,15 +49,17 @@ def database_job(inputs: ImageServiceInputs, step: Step, secret_name: str) -> Ma
             "spec": {
                 **pod_spec(
                     inputs,
-                    {
-                        "name": "database",
-                        "command": ["python3", f"{DIRECTORY}/{SCRIPT}", step],
-                        "env": [{"name": "HOME", "value": _TEMPORARY}],
-                        "volumeMounts": [
-                            {"name": "database", "mountPath": DIRECTORY, "readOnly": True},
-                            {"name": "tmp", "mountPath": _TEMPORARY},
-                        ],
-                    },
+                    [
+                        {
+                            "name": "database",
+                            "command": ["python3", f"{DIRECTORY}/{SCRIPT}", step],
+                            "env": [{"name": "HOME", "value": _TEMPORARY}],
+                            "volumeMounts": [
+                                {"name": "database", "mountPath": DIRECTORY, "readOnly": True},
+                                {"name": "tmp", "mountPath": _TEMPORARY},
+                            ],
+                        },
+                    ],
                     [secret_volume("database", secret_name), empty_dir("tmp")],
                 ),
                 "restartPolicy": "Never",

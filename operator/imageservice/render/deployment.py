@@ -9,7 +9,8 @@ from imageservice.render.inputs import ImageServiceInputs, StoreInputs
 from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata
 from imageservice.render.names import api_name, volume_name
 from imageservice.render.pods import empty_dir, pod_spec, secret_volume
-from imageservice.render.service import API_PORT, API_PORT_NAME
+from imageservice.render.ports import API_PORT, API_PORT_NAME
+from imageservice.render.store_monitor import monitor_container
 
 CONTAINER = "glance-api"
 HEALTHCHECK = "/healthcheck"
@@ -44,7 +45,7 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
                     "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
                 },
                 "spec": {
-                    **pod_spec(inputs, _container(inputs), _volumes(inputs, config_secret_name)),
+                    **pod_spec(inputs, _containers(inputs), _volumes(inputs, config_secret_name)),
                     "terminationGracePeriodSeconds": grace,
                     "topologySpreadConstraints": _spread(inputs),
                 },
@@ -60,7 +61,12 @@ def _strategy(inputs: ImageServiceInputs) -> Manifest:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
-def _container(inputs: ImageServiceInputs) -> Manifest:
+def _containers(inputs: ImageServiceInputs) -> list[Manifest]:
+    stores = _store_mounts(inputs)
+    return [_api_container(inputs, stores), monitor_container([_CONFIG_MOUNT, *stores])]
+
+
+def _api_container(inputs: ImageServiceInputs, stores: list[Manifest]) -> Manifest:
     container: Manifest = {
         "name": CONTAINER,
         "command": ["gunicorn"],
@@ -77,7 +83,7 @@ def _container(inputs: ImageServiceInputs) -> Manifest:
         "ports": [{"name": API_PORT_NAME, "containerPort": API_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _LEAVE_THE_SERVICE]}}},
         **_PROBES,
-        "volumeMounts": _mounts(inputs),
+        "volumeMounts": [_CONFIG_MOUNT, *_WORKING_DIRECTORIES, *stores],
     }
     if inputs.spec.api.resources is not None:
         container["resources"] = inputs.spec.api.resources.to_manifest()
@@ -116,18 +122,21 @@ def _volumes(inputs: ImageServiceInputs, config_secret_name: str) -> list[Manife
     ]
 
 
-def _mounts(inputs: ImageServiceInputs) -> list[Manifest]:
+_CONFIG_MOUNT: Manifest = {"name": "config", "mountPath": glance_config.CONFIG_DIR, "readOnly": True}
+
+_WORKING_DIRECTORIES: list[Manifest] = [
+    {"name": "tmp", "mountPath": _TEMPORARY},
+    {"name": "run", "mountPath": glance_config.RUN_DIR},
+    {"name": "staging", "mountPath": glance_config.STAGING_DIR},
+    {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
+]
+
+
+def _store_mounts(inputs: ImageServiceInputs) -> list[Manifest]:
     return [
-        {"name": "config", "mountPath": glance_config.CONFIG_DIR, "readOnly": True},
-        {"name": "tmp", "mountPath": _TEMPORARY},
-        {"name": "run", "mountPath": glance_config.RUN_DIR},
-        {"name": "staging", "mountPath": glance_config.STAGING_DIR},
-        {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
-        *(
-            {"name": volume_name(store.store_id), "mountPath": glance_config.store_directory(store.store_id)}
-            for store in glance_config.in_order(inputs)
-            if store.spec.filesystem is not None
-        ),
+        {"name": volume_name(store.store_id), "mountPath": glance_config.store_directory(store.store_id)}
+        for store in glance_config.in_order(inputs)
+        if store.spec.filesystem is not None
     ]
 
 

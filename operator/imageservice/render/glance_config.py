@@ -11,7 +11,7 @@ import jinja2
 from imageservice.render import ini
 from imageservice.render.inputs import ApplicationCredential, Credentials, ImageServiceInputs, StoreInputs
 from imageservice.render.options import DRIVERS, known_options
-from imageservice.render.service import API_PORT
+from imageservice.render.ports import API_PORT
 
 CONFIG_DIR = "/etc/image-service"
 """Where the config Secret is mounted. Not /etc/glance: that directory belongs to the image."""

@@ -9,8 +9,8 @@ SECRET_MODE = 0o440
 """Mode of files from a Secret: for Glance's group only, which is the pod's fsGroup."""
 
 
-def pod_spec(inputs: ImageServiceInputs, container: Manifest, volumes: list[Manifest]) -> Manifest:
-    """Return the part of a pod's spec that the API pods and the database Jobs share."""
+def pod_spec(inputs: ImageServiceInputs, containers: list[Manifest], volumes: list[Manifest]) -> Manifest:
+    """Return the part of a pod's spec that the API pods and the database Jobs share. The main container comes first."""
     api = inputs.spec.api
     spec: Manifest = {
         "automountServiceAccountToken": False,
@@ -23,7 +23,7 @@ def pod_spec(inputs: ImageServiceInputs, container: Manifest, volumes: list[Mani
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [restricted_container(inputs.image, container)],
+        "containers": [restricted_container(inputs.image, container) for container in containers],
         "volumes": volumes,
     }
     if inputs.spec.image_pull_secrets:

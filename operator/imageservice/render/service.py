@@ -4,10 +4,7 @@ from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.labels import api_component, api_selector, metadata
 from imageservice.render.names import api_name
-
-API_PORT = 9292
-"""Port of the Image API, on the pods and on the Service (the port the Image API has had from its beginning)."""
-API_PORT_NAME = "http"
+from imageservice.render.ports import API_PORT, API_PORT_NAME, MONITOR_PORT, MONITOR_PORT_NAME
 
 
 def service_url(inputs: ImageServiceInputs) -> str:
@@ -39,7 +36,14 @@ def service(inputs: ImageServiceInputs) -> Manifest:
                     "targetPort": API_PORT_NAME,
                     "protocol": "TCP",
                     "appProtocol": "http",
-                }
+                },
+                {
+                    "name": MONITOR_PORT_NAME,
+                    "port": MONITOR_PORT,
+                    "targetPort": MONITOR_PORT_NAME,
+                    "protocol": "TCP",
+                    "appProtocol": "http",
+                },
             ],
         },
     }

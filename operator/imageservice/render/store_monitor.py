@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
+from imageservice.api.v1alpha1 import ImageStoreSpec
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
-from imageservice.render.pods import restricted_container
+from imageservice.render.inputs import StoreInputs
+from imageservice.render.ports import MONITOR_PORT, MONITOR_PORT_NAME
 
 CONTAINER = "store-monitor"
-MONITOR_PORT = 9293
-"""Port of the monitor, on the pods and on the Service: the one beside the Image API's."""
-MONITOR_PORT_NAME = "monitor"
 
 SCRIPT = "store_monitor.py"
 PROGRAMS = (SCRIPT, "store_checks.py", "image_count.py")
@@ -75,6 +74,22 @@ class MonitoredFilesystem:
 MonitoredStore = MonitoredCeph | MonitoredFilesystem
 
 
+def is_monitored(spec: ImageStoreSpec) -> bool:
+    """Tell whether the monitor looks at stores of this kind. Of the others only Glance itself knows how to use them."""
+    return spec.filesystem is not None
+
+
+def monitored(stores: Iterable[StoreInputs]) -> list[MonitoredStore]:
+    """Return what the monitor is to look at."""
+    return [
+        MonitoredFilesystem(
+            store.store_id, f"{glance_config.store_directory(store.store_id)}/", store.spec.filesystem.volume.type
+        )
+        for store in stores
+        if store.spec.filesystem is not None
+    ]
+
+
 def monitor_settings(stores: Iterable[MonitoredStore], *, interval_seconds: int = INTERVAL_SECONDS) -> Manifest:
     """Return the content of `stores.json`."""
     return {
@@ -92,32 +107,29 @@ def monitor_files(stores: Iterable[MonitoredStore]) -> dict[str, str]:
     return {**programs, SETTINGS: json.dumps(monitor_settings(stores), indent=1)}
 
 
-def monitor_container(image: str, volume_mounts: Iterable[Manifest]) -> Manifest:
-    """Build the container. It needs the mounts of the config Secret and of all that the stores need in the API's.
+def monitor_container(volume_mounts: Iterable[Manifest]) -> Manifest:
+    """Return the container, without what all of the pod have.
 
-    It has no readiness probe: a pod whose monitor does not answer still serves images.
+    It needs the mounts of the config Secret and of the stores. It has no readiness probe: a pod whose monitor does not answer still serves images.
     """
-    return restricted_container(
-        image,
-        {
-            "name": CONTAINER,
-            # -B: Python would try in vain to write byte code beside the programs.
-            "command": ["python3", "-B", f"{glance_config.CONFIG_DIR}/{SCRIPT}"],
-            "env": [
-                # Each thread of librados would otherwise keep memory of its own.
-                {"name": "MALLOC_ARENA_MAX", "value": "2"},
-                {"name": "POD_IPS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}},
-            ],
-            "ports": [{"name": MONITOR_PORT_NAME, "containerPort": MONITOR_PORT, "protocol": "TCP"}],
-            "livenessProbe": {
-                "httpGet": {"path": "/healthz", "port": MONITOR_PORT_NAME, "scheme": "HTTP"},
-                "periodSeconds": 20,
-                "timeoutSeconds": 5,
-                "failureThreshold": 6,
-                "successThreshold": 1,
-            },
-            # What it takes with one store is 45 MiB, and 55 MiB more while images are counted.
-            "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-            "volumeMounts": list(volume_mounts),
+    return {
+        "name": CONTAINER,
+        # -B: Python would try in vain to write byte code beside the programs.
+        "command": ["python3", "-B", f"{glance_config.CONFIG_DIR}/{SCRIPT}"],
+        "env": [
+            # Each thread of librados would otherwise keep memory of its own.
+            {"name": "MALLOC_ARENA_MAX", "value": "2"},
+            {"name": "POD_IPS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}},
+        ],
+        "ports": [{"name": MONITOR_PORT_NAME, "containerPort": MONITOR_PORT, "protocol": "TCP"}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": MONITOR_PORT_NAME, "scheme": "HTTP"},
+            "periodSeconds": 20,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+            "successThreshold": 1,
         },
-    )
+        # What it takes with one store is 45 MiB, and 55 MiB more while images are counted.
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "volumeMounts": list(volume_mounts),
+    }

@@ -5,13 +5,13 @@ from tests.unit.reconcile.test_edges import add_edge, fall_over
 from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
-from imageservice.glance.monitor import ImageCount, StoreReport
 from imageservice.reconcile import imageservice as module
 from imageservice.reconcile import writing
 from imageservice.reconcile.leaving import FORCE_ANNOTATION
 from imageservice.reconcile.stores import FINALIZER
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE
 from imageservice.status.conditions import true
+from imageservice.store_report import ImageCount, StoreReason, StoreReport
 
 CENTRE = f"http://glance-api.{NAMESPACE}.svc.cluster.local:9293"
 EDGE = f"http://glance-edge-dcn0.{NAMESPACE}.svc.cluster.local:9293"
@@ -64,26 +64,26 @@ class TestReachable:
 
     async def test_what_the_pods_say_is_told_and_asked_again(self):
         run = await served()
-        run.monitors.reports[CENTRE] = {"second": StoreReport("NotMounted", "The share is not mounted.", "")}
+        run.monitors.reports[CENTRE] = {"second": StoreReport(StoreReason("NotMounted"), "The share is not mounted.")}
         result = await run.store.reconcile(NAMESPACE, "second")
         assert verdict(run, "second", "Reachable") == ("False", "NotMounted")
         assert verdict(run, "second") == ("False", "NotMounted")
         assert result.requeue_after
-        run.monitors.reports[CENTRE] = {"second": StoreReport("Reachable", "It is.", "")}
+        run.monitors.reports[CENTRE] = {"second": StoreReport(StoreReason("Reachable"), "It is.")}
         result = await run.store.reconcile(NAMESPACE, "second")
         assert verdict(run, "second") == ("True", "Ready")
         assert result.requeue_after
 
     async def test_the_pods_of_its_own_edge_are_asked_about_a_store_there(self):
         run = await served("dcn0")
-        run.monitors.reports[CENTRE] = {"dcn0": StoreReport("NotMounted", "No.", "")}
-        run.monitors.reports[EDGE] = {"dcn0": StoreReport("Reachable", "Yes.", "")}
+        run.monitors.reports[CENTRE] = {"dcn0": StoreReport(StoreReason("NotMounted"), "No.")}
+        run.monitors.reports[EDGE] = {"dcn0": StoreReport(StoreReason("Reachable"), "Yes.")}
         await run.store.reconcile(NAMESPACE, "dcn0")
         assert verdict(run, "dcn0") == ("True", "Ready")
 
     async def test_the_service_tells_it_in_its_table_and_stays_ready(self):
         run = await served()
-        run.monitors.reports[CENTRE] = {"second": StoreReport("NotMounted", "No.", "")}
+        run.monitors.reports[CENTRE] = {"second": StoreReport(StoreReason("NotMounted"), "No.")}
         await run.store.reconcile(NAMESPACE, "second")
         await run.once()
         [row] = [r for r in run.kube.find(IMAGE_SERVICE, "glance")["status"]["stores"] if r["name"] == "second"]

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from imageservice.glance.monitor import ImageCount, MonitorError, StoreReport
+from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.manifest import Manifest
 from imageservice.runtime.apply import is_settled, with_digest
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
+from imageservice.store_report import ImageCount, StoreReport
 
 NAMESPACE = "images"
 
@@ -126,12 +127,12 @@ class Monitors:
 
     async def stores(self, url: str) -> dict[str, StoreReport]:
         if url not in self.reports:
-            raise MonitorError("the connection is refused")
+            raise MonitorError(Reason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to")
         return self.reports[url]
 
     async def images(self, url: str, store_id: str) -> ImageCount:
         if store_id not in self.counts:
-            raise MonitorError("the connection is refused")
+            raise MonitorError(Reason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to")
         return self.counts[store_id]
 
 

@@ -18,6 +18,7 @@ from imageservice.render.inputs import ApplicationCredential, ImageServiceInputs
 from imageservice.render.labels import COMPONENT_API, pod_selector
 from imageservice.render.poddisruptionbudget import pod_disruption_budget
 from imageservice.render.service import service, service_url
+from imageservice.render.store_monitor import PROGRAMS
 from imageservice.sensitive import Sensitive
 
 
@@ -284,6 +285,6 @@ def test_the_url_of_the_service_is_fully_qualified() -> None:
 
 def test_the_files_of_a_secret_are_the_rendered_ones() -> None:
     data = config_secret(samples.inputs())["data"]
-    assert set(data) == {"glance-api.conf", "glance-api-paste.ini", "gunicorn.conf.py"}
+    assert set(data) == {"glance-api.conf", "glance-api-paste.ini", "gunicorn.conf.py", "stores.json", *PROGRAMS}
     assert b"database-secret-71aa" in base64.b64decode(data["glance-api.conf"])
     assert set(database_secret(samples.inputs())["data"]) == {"url", "glance-manage.conf", "database.py"}

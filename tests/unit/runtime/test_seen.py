@@ -141,13 +141,16 @@ def test_children_of_other_operators_wake_nobody(world: World) -> None:
     assert world.names() == []
 
 
-def test_a_store_wakes_its_service_when_it_comes_changes_and_goes_but_not_by_its_status(world: World) -> None:
+def test_a_store_wakes_its_service_when_it_comes_changes_gets_ready_and_goes(world: World) -> None:
     store = world.store()
     world.seen.saw(IMAGE_STORE, "ADDED", store)
     assert world.names() == ["ImageService/glance", "ImageStore/central"]
     store = world.bump(store | {"status": SETTLED})
     world.seen.saw(IMAGE_STORE, "MODIFIED", store, echo=True)
-    assert world.names() == []
+    assert world.names() == ["ImageService/glance"]
+    store = world.bump(store | {"status": SETTLED | {"fsid": "b6c1e7f2-1f5e-4a7c-9f55-0a3d8f5f4c11"}})
+    world.seen.saw(IMAGE_STORE, "MODIFIED", store, echo=True)
+    assert world.names() == [], "nothing that the service reads"
     store["metadata"]["generation"] = 2
     store = world.bump(store)
     world.seen.saw(IMAGE_STORE, "MODIFIED", store)

@@ -1,0 +1,8 @@
+"""The ports of the API pods, which are those of their Service too."""
+
+API_PORT = 9292
+"""Port of the Image API (the one that it has had from its beginning)."""
+API_PORT_NAME = "http"
+MONITOR_PORT = 9293
+"""Port of the store monitor: the one beside the Image API's."""
+MONITOR_PORT_NAME = "monitor"
