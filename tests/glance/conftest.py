@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.glance.databases import DatabaseServer, mariadb, postgresql
 from tests.glance.warm_python import WarmPython, warm_python
 from tests.glance_environments import RELEASES, glance_environment
 from tests.keystone import keystone
@@ -47,3 +48,17 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         yield InstalledGlance(request.param, environment, warm, database)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A MariaDB for all tests; each makes a database of its own."""
+    with mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[DatabaseServer]:
+    """A PostgreSQL for all tests; each makes a database of its own."""
+    with postgresql() as server:
+        yield server

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ class Store:
         self._kind = KINDS[settings["type"]]
         self._found, self._seconds = NOT_LOOKED, 0.0
         self._looking_since: float | None = None
-        self._told: str | None = None
+        self._told = NOT_LOOKED.reason
+        self._telling = threading.Lock()
 
     def start(self) -> None:
         """Begin to look."""
@@ -62,6 +64,7 @@ class Store:
     def _run(self) -> None:
         while True:
             self.look()
+            self.tell()
             time.sleep(self._interval_seconds)
 
     def look(self) -> None:
@@ -91,10 +94,12 @@ class Store:
 
     def tell(self) -> None:
         """Write to the log where the reason is another than last time."""
-        found = self.finding()
-        if found.reason != self._told:
-            self._told = found.reason
-            sys.stdout.write(json.dumps({"store": self.id, "reason": found.reason, "message": found.message}) + "\n")
+        with self._telling:
+            found = self.finding()
+            if found.reason != self._told:
+                self._told = found.reason
+                line = json.dumps({"store": self.id, "reason": found.reason, "message": found.message})
+                sys.stdout.write(f"{line}\n")
 
 
 # ------------------------------------------------------------------------------------------------------- counting
@@ -150,6 +155,7 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves what is known of the stores, on all addresses of the pod."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, port: int, pod_ips: str, stores: list[Store], counts: ImageCounts) -> None:
         self.stores, self.counts = stores, counts
@@ -202,7 +208,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/metrics":
             self._send(200, "text/plain; version=0.0.4; charset=utf-8", metrics(self.server.stores))
         elif path.startswith("/images/"):
-            self._send_json(*self.server.counts.of(path.removeprefix("/images/")))
+            self._send_json(*self.server.counts.of(urllib.parse.unquote(path.removeprefix("/images/"))))
         else:
             self._send_json(404, {"reason": "NotFound", "message": "There is /stores, /images/<id> and /metrics."})
 
@@ -280,10 +286,10 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     for store in stores:
         store.start()
-    while True:
+    while True:  # A store whose look hangs cannot tell of it itself.
+        time.sleep(1)
         for store in stores:
             store.tell()
-        time.sleep(1)
 
 
 if __name__ == "__main__":
