@@ -270,7 +270,7 @@ def test_kubectl_get_glance_lists_every_kind_by_its_columns(api: Api) -> None:
     assert "imageservice.imageservice.dev/listed" in listed
     assert "imagestore.imageservice.dev/listed" in listed
     heads = [line.split() for line in listed.splitlines() if line.startswith("NAME")]
-    assert heads[0] == ["NAME", "READY", "REASON", "RELEASE", "READY", "REPLICAS", "DESIRED", "AGE"]
+    assert heads[0] == ["NAME", "READY", "REASON", "RELEASE", "READY", "REPLICAS", "DESIRED", "SITES", "AGE"]
     assert heads[1] == ["NAME", "READY", "REASON", "SERVICE", "TYPE", "STORE", "ID", "AGE"]
     wide = api.kubectl("get", "imgsvc", "listed", "-o", "wide").stdout
     assert "Waiting for the operator" in wide

@@ -78,7 +78,7 @@ class TestTheMainJob:
         assert namespace.find("imageservice", "glance")["metadata"]["finalizers"] == [
             "imageservice.dev/keystone-catalog"
         ]
-        assert "finalizers" not in namespace.find("imagestore", "central")["metadata"]
+        assert namespace.find("imagestore", "central")["metadata"]["finalizers"] == ["imageservice.dev/image-data"]
 
     def test_what_was_applied_has_no_difference_from_what_is_there(self, namespace, tmp_path, keystone):
         namespace.quickstart()

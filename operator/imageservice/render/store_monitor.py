@@ -110,7 +110,8 @@ def monitor_files(stores: Iterable[MonitoredStore]) -> dict[str, str]:
 def monitor_container(volume_mounts: Iterable[Manifest]) -> Manifest:
     """Return the container, without what all of the pod have.
 
-    It needs the mounts of the config Secret and of the stores. It has no readiness probe: a pod whose monitor does not answer still serves images.
+    It needs the mounts of the config Secret and of the stores. It has no readiness probe: a pod whose monitor does not
+    answer still serves images.
     """
     return {
         "name": CONTAINER,
