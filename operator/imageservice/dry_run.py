@@ -14,12 +14,13 @@ from imageservice.api.v1alpha1 import ImageService
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import stores
-from imageservice.reconcile.observe import World, accept, resolve_inputs, secret_names, secret_values
+from imageservice.reconcile.observe import World, accept, claim_names, resolve_inputs, secret_names, secret_values
 from imageservice.releases import RELEASES
 from imageservice.render import ini
 from imageservice.render.config_secret import config_secret
 from imageservice.render.database_job import database_job, database_secret
 from imageservice.render.deployment import deployment
+from imageservice.render.imports import staging_claim
 from imageservice.render.poddisruptionbudget import pod_disruption_budget
 from imageservice.render.service import service
 from imageservice.runtime.settings import Settings
@@ -56,11 +57,11 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         image_stores = [other for other in namespaced if other.get("kind") == "ImageStore"]
         mine = stores.referring(live["metadata"]["name"], image_stores)
         claims = {
-            name: _find(namespaced, "PersistentVolumeClaim", name) for m in mine if (name := stores.claim_name(m))
+            name: _find(namespaced, "PersistentVolumeClaim", name) for name in claim_names(mine, staging_claim(spec))
         }
         verdicts = stores.judge(mine, claims, release, spec.api.replicas)
         secrets = {name: _find(namespaced, "Secret", name) for name in secret_names(spec)}
-        world = World(image_stores, verdicts, secrets)
+        world = World(image_stores, verdicts, secrets, claims)
         accept(spec, release, verdicts)
         inputs = resolve_inputs(live, spec, world, settings)
         config, database = config_secret(inputs), database_secret(inputs)

@@ -23,6 +23,7 @@ SENTENCES = tuple(
         r"Invalid value: .*: must be an object for an array of list-type map",
         r"Too long: may not be more than \d+ bytes",
         r"Too many: \d+: must have at most \d+ items",
+        r".*in body should have at least \d+ (items|properties)",
         r".*in body should be at least \d+ chars long",
         r".*in body should be (less|greater) than or equal to \d+",
         r".*in body must be of type \w+(,\w+)*: .*",
@@ -105,10 +106,17 @@ def _wrong_value(schema: Schema, value: Any) -> Iterator[tuple[str, Any]]:
             yield "too many", [value[0]] * (schema["maxItems"] + 1)
         if schema.get(LIST_TYPE) in ("map", "set") and value:
             yield "one twice", [*value, value[0]]
+        if "minItems" in schema:
+            yield "too few", []
+        if len(value) > 1:
+            yield "without the first", value[1:]
     elif "additionalProperties" in schema:
         for bad in ("", "a b", "-", "a\nb", "é", "x" * 400):
             if not re.fullmatch(schemas.pattern_of_keys(schema), bad):
                 yield f"the key {bad[:5]!r}", value | {bad: next(iter(value.values()), {})}
+        yield "the key 'os_glance_a'", value | {"os_glance_a": next(iter(value.values()), {})}
+        if "minProperties" in schema:
+            yield "too few", {}
         if "maxProperties" in schema and value:
             yield "too many", {f"k{n}": next(iter(value.values())) for n in range(schema["maxProperties"] + 1)}
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from imageservice.api.v1alpha1 import FilesystemVolume
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
+from imageservice.render.imports import STAGING_VOLUME, staging_volume
 from imageservice.render.inputs import ImageServiceInputs, StoreInputs
 from imageservice.render.labels import COMPONENT_API, labels, metadata, pod_selector
 from imageservice.render.names import api_name, volume_name
@@ -107,7 +108,7 @@ def _volumes(inputs: ImageServiceInputs, config_secret_name: str) -> list[Manife
         secret_volume("config", config_secret_name),
         empty_dir("tmp"),
         empty_dir("run", medium="Memory", sizeLimit=RUN_SIZE),
-        empty_dir("staging"),
+        staging_volume(inputs.spec),
         empty_dir("tasks"),
         *(_store_volume(store) for store in glance_config.in_order(inputs)),
     ]
@@ -118,7 +119,7 @@ def _mounts(inputs: ImageServiceInputs) -> list[Manifest]:
         {"name": "config", "mountPath": glance_config.CONFIG_DIR, "readOnly": True},
         {"name": "tmp", "mountPath": _TEMPORARY},
         {"name": "run", "mountPath": glance_config.RUN_DIR},
-        {"name": "staging", "mountPath": glance_config.STAGING_DIR},
+        {"name": STAGING_VOLUME, "mountPath": glance_config.STAGING_DIR},
         {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
         *(
             {"name": volume_name(store.store_id), "mountPath": glance_config.store_directory(store.store_id)}

@@ -45,7 +45,8 @@ class ImageServiceInputs:
     `stores` holds the accepted stores, the default one first, the others by id; `default_store_id` is the id of the
     first. `image` is the Glance image to run. `cluster_domain` is the DNS domain of the cluster's Services.
     `stores_are_shared` tells whether pods on different nodes see the same data in every store (an EmptyDir never,
-    a claim only if it can be mounted by many nodes); where they do not, old pods go before new ones come.
+    a claim only if it can be mounted by many nodes), and can have the claim of spec.imports.staging where there is one;
+    where they do not, old pods go before new ones come.
     """
 
     name: str

@@ -28,6 +28,7 @@ from imageservice.api.v1alpha1.common import (
     SecretReference,
     initial_status,
 )
+from imageservice.api.v1alpha1.formats import Formats
 from imageservice.api.v1alpha1.identity import Catalog, Identity
 from imageservice.api.v1alpha1.imageservice import (
     Database,
@@ -48,6 +49,14 @@ from imageservice.api.v1alpha1.imagestore import (
     ImageStoreStatus,
     NFSVolume,
     PersistentVolumeClaimVolume,
+)
+from imageservice.api.v1alpha1.imports import (
+    UNCHANGED,
+    Conversion,
+    Imports,
+    InjectProperties,
+    Staging,
+    WebDownload,
 )
 from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
 
@@ -74,17 +83,20 @@ __all__ = [
     "RECONCILING",
     "RESOLVED_REFS",
     "STALLED",
+    "UNCHANGED",
     "VERSION",
     "ApiModel",
     "ApiServers",
     "Catalog",
     "Condition",
+    "Conversion",
     "Database",
     "DatabaseSecretReference",
     "EmptyDirVolume",
     "Endpoint",
     "FilesystemStore",
     "FilesystemVolume",
+    "Formats",
     "Identity",
     "ImagePullSecret",
     "ImageService",
@@ -94,6 +106,8 @@ __all__ = [
     "ImageStore",
     "ImageStoreSpec",
     "ImageStoreStatus",
+    "Imports",
+    "InjectProperties",
     "NFSVolume",
     "ObjectMeta",
     "PersistentVolumeClaimVolume",
@@ -101,7 +115,9 @@ __all__ = [
     "Resources",
     "SecretReference",
     "ServedStore",
+    "Staging",
     "Toleration",
     "TopologySpreadConstraint",
+    "WebDownload",
     "initial_status",
 ]
