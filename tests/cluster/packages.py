@@ -29,6 +29,7 @@ _PRESENCE = {
     "openssl": "openssl",
     "postgresql": "pg_lsclusters",
     "procps": "sysctl",
+    "qemu-utils": "qemu-img",
     "runc": "runc",
     "socat": "socat",
     "uidmap": "newuidmap",
@@ -40,6 +41,7 @@ NODES = (
     *("socat", "iproute2", "kmod", "procps", "util-linux"),
 )
 DATABASES = ("mariadb-server-core", "mariadb-client-core", "postgresql")
+DISK_IMAGES = ("qemu-utils",)
 IMAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "uidmap", "util-linux")
 COMPILER = ("gcc", "libc6-dev")
 

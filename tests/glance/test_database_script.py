@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.glance.conftest import InstalledGlance
-from tests.glance.databases import DECODED_PASSWORD, PASSWORD, DatabaseServer, mariadb, postgresql
+from tests.glance.databases import DECODED_PASSWORD, PASSWORD, DatabaseServer, postgresql
 from tests.glance_environments import RELEASES
 from tests.unit.render import samples
 
@@ -27,12 +27,6 @@ NEWEST = RELEASES[-1]
 ENDS = pytest.mark.parametrize("installed", [RELEASES[0], NEWEST], indirect=True)
 """Where only drivers and libraries count, which differ less than Glance does, the two ends are enough."""
 ONE = pytest.mark.parametrize("installed", [NEWEST], indirect=True)
-
-
-@pytest.fixture(scope="session")
-def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    with mariadb(tmp_path_factory.mktemp("mariadb")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
