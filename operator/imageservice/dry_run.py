@@ -14,11 +14,12 @@ from imageservice.api.v1alpha1 import ImageService
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import stores
-from imageservice.reconcile.observe import World, accept, resolve_inputs, secret_names, secret_values
+from imageservice.reconcile.observe import World, accept, claim_names, resolve_inputs, secret_names, secret_values
 from imageservice.reconcile.sites import render_site
 from imageservice.releases import RELEASES
 from imageservice.render import ini
 from imageservice.render.database_job import database_job, database_secret
+from imageservice.render.imports import staging_claim
 from imageservice.render.sites import edge_sites
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
@@ -54,11 +55,11 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         image_stores = [other for other in namespaced if other.get("kind") == "ImageStore"]
         mine = stores.referring(live["metadata"]["name"], image_stores)
         claims = {
-            name: _find(namespaced, "PersistentVolumeClaim", name) for m in mine if (name := stores.claim_name(m))
+            name: _find(namespaced, "PersistentVolumeClaim", name) for name in claim_names(mine, staging_claim(spec))
         }
         verdicts = stores.judge(mine, claims, release, spec.api.replicas)
         secrets = {name: _find(namespaced, "Secret", name) for name in secret_names(spec)}
-        world = World(image_stores, verdicts, secrets)
+        world = World(image_stores, verdicts, secrets, claims)
         accept(spec, release, verdicts)
         inputs = resolve_inputs(live, spec, world, settings)
         sites = [render_site(site, secret_values(secrets)) for site in (inputs, *edge_sites(inputs))]

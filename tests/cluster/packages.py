@@ -34,6 +34,7 @@ _PRESENCE = {
     "postgresql": "pg_lsclusters",
     "procps": "sysctl",
     "python3-rbd": "/var/lib/dpkg/info/python3-rbd.list",
+    "qemu-utils": "qemu-img",
     "radosgw": "radosgw",
     "runc": "runc",
     "socat": "socat",
@@ -47,6 +48,7 @@ NODES = (
 )
 CEPH = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common", "python3-rbd", "radosgw")
 DATABASES = ("mariadb-server-core", "mariadb-client-core", "postgresql")
+DISK_IMAGES = ("qemu-utils",)
 IMAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "uidmap", "util-linux")
 COMPILER = ("gcc", "libc6-dev")
 

@@ -40,13 +40,8 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     environment = glance_environment(request.param)
     directory = tmp_path_factory.mktemp(f"database-{request.param}")
     database = directory / "glance.db"
-    config = directory / "glance-manage.conf"
-    config.write_text(ini.render({"database": {"connection": f"sqlite:///{database}"}}))
     with warm_python(environment) as warm:
-        command = [warm.glance_manage, "--config-file", config, "db", "sync"]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        make_tables(warm, f"sqlite:///{database}", directory)
         yield InstalledGlance(request.param, environment, warm, database)
 
 
@@ -62,3 +57,13 @@ def postgresql_server() -> Iterator[DatabaseServer]:
     """A PostgreSQL for all tests; each makes a database of its own."""
     with postgresql() as server:
         yield server
+
+
+def make_tables(warm: WarmPython, url: str, directory: Path) -> None:
+    """Make the tables of Glance in an empty database; the configuration for it is written into `directory`."""
+    config = directory / "glance-manage.conf"
+    config.write_text(ini.render({"database": {"connection": url}}))
+    command = [warm.glance_manage, "--config-file", config, "db", "sync"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

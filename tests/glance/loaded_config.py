@@ -11,9 +11,11 @@ import warnings
 warnings.simplefilter("ignore")
 
 import glance_store  # noqa: E402
+from glance.async_.flows import api_image_import  # noqa: E402, F401 - as the first import does
 from glance.common import wsgi_app  # noqa: E402
 from glance.db.sqlalchemy import api as database  # noqa: E402
 from oslo_config import cfg  # noqa: E402
+from stevedore import named  # noqa: E402
 
 
 def main() -> None:
@@ -21,6 +23,9 @@ def main() -> None:
     wsgi_app.init_app()
     database.get_engine()
     conf = cfg.CONF
+    plugins = named.NamedExtensionManager(
+        "glance.image_import.plugins", names=conf.image_import_opts.image_import_plugins, name_order=True
+    )
     sections: dict[str, dict[str, list[str]]] = {}
     cfg.ConfigParser(os.path.join(os.environ["OS_GLANCE_CONFIG_DIR"], "glance-api.conf"), sections).parse()  # noqa: PTH118
     unknown, read = [], {}
@@ -38,6 +43,7 @@ def main() -> None:
         "read": read,
         "groups": sorted(conf._groups),
         "default_options": sorted(conf._opts),
+        "plugins": plugins.names(),
         "stores": list(conf.enabled_backends),
         "url_prefixes": {name: backend["store"].url_prefix for name, backend in backends.items()},
         "weights": {name: backend["store"].weight for name, backend in backends.items() if not name.startswith("os_")},

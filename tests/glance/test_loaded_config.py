@@ -26,6 +26,22 @@ STORE_IDS = ("central", "central2", "b_2", "default")
 HOSTILE = " [database] $connection ${DEFAULT.debug} \\$ %(here)s 100% \"quoted' # no comment ; = : "
 SERVICE_USER = PasswordCredential(HOSTILE, Sensitive(HOSTILE), HOSTILE, HOSTILE, HOSTILE)
 
+HOSTILE_PROPERTY = "[database] $connection ${DEFAULT.debug} \\$ %(here)s 100% \"quoted' # no comment ; = :"
+IMPORTS = {
+    "methods": ["glance-direct", "web-download", "copy-image", "glance-download"],
+    "webDownload": {
+        "allowedHosts": ["mirror.example", "2001:db8:0:0:0:0:0:7"],
+        "allowedSchemes": ["https", "http"],
+        "allowedPorts": [443, 8080],
+    },
+    "conversion": {"outputFormat": "qcow2"},
+    "decompression": True,
+    "injectProperties": {
+        "properties": {"hw_disk_bus": "scsi", "com.example/a": HOSTILE_PROPERTY, "z": "'"},
+        "ignoreUserRoles": ["admin", "'image' $uploader"],
+    },
+}
+
 
 @dataclass
 class Loaded:
@@ -56,6 +72,8 @@ def loaded(installed: InstalledGlance, tmp_path_factory: pytest.TempPathFactory)
             "DEFAULT": {"logging_user_identity_format": HOSTILE, "image_size_cap": "1099511627776"},
             "b_2": {"filesystem_store_chunk_size": "131072"},
         },
+        formats={"disk": ["raw", "qcow2", "iso"], "container": ["bare"]},
+        imports=IMPORTS,
     )
     config = write_config(inputs, directory, port=9292)
     command = [installed.environment / "bin" / "python", LOADED_CONFIG]
@@ -86,10 +104,30 @@ def test_glance_reads_every_rendered_value_exactly_as_it_was_given(loaded: Loade
                 assert str(value).lower() == given, f"[{section}] {option}"
             elif isinstance(value, int):
                 assert str(value) == given, f"[{section}] {option}"
-    assert read["DEFAULT"]["enabled_import_methods"] == ["glance-direct", "copy-image"]
     assert read["image_format"]["gpt_safety_checks_nonfatal"] == []
     assert read["keystone_authtoken"]["memcached_servers"] == ["127.0.0.1:9", "inet6:[::1]:9"]
     assert read["b_2"]["filesystem_store_chunk_size"] == 131072
+
+
+def test_glance_reads_all_that_is_said_of_formats_and_imports_as_it_is_meant(loaded: Loaded) -> None:
+    read = loaded.found["read"]
+    assert read["DEFAULT"]["enabled_import_methods"] == IMPORTS["methods"]
+    assert read["image_format"]["disk_formats"] == ["raw", "qcow2", "iso"]
+    assert read["image_format"]["container_formats"] == ["bare"]
+    assert read["image_import_opts"]["image_import_plugins"] == [
+        *("image_decompression", "image_conversion", "inject_image_metadata")
+    ]
+    assert loaded.found["plugins"] == read["image_import_opts"]["image_import_plugins"]
+    assert read["image_conversion"]["output_format"] == "qcow2"
+    assert read["inject_metadata_properties"] == {
+        "inject": {"hw_disk_bus": "scsi", "com.example/a": HOSTILE_PROPERTY, "z": "'"},
+        "ignore_user_roles": ["admin", "'image' $uploader"],
+    }
+    assert read["import_filtering_opts"] == {
+        "allowed_hosts": ["mirror.example", "2001:db8::7"],
+        "allowed_schemes": ["https", "http"],
+        "allowed_ports": [443, 8080],
+    }
 
 
 def test_the_stores_are_served_in_the_order_given_with_the_default_one_ahead(loaded: Loaded) -> None:

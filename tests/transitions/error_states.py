@@ -47,6 +47,11 @@ def store(name: str = "central", claim: str | None = "images", **spec: Any) -> M
     return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": name}, "spec": head | spec}
 
 
+def staging_on(claim: str) -> Manifest:
+    """Return what `imports` says where imports are staged on a claim."""
+    return {"staging": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": claim}}}
+
+
 GOOD = {key_of(manifest): manifest for manifest in (service(), store())}
 
 
@@ -237,6 +242,7 @@ ERROR_STATES = (
     ErrorState("DefaultStoreNotUsable", having(store(claim="no-such-claim"))),
     ErrorState("NoStore", {**spec("defaultStore", ABSENT), STORE: None}),
     ErrorState("ClaimNotFound", having(store(claim="no-such-claim")), STORE),
+    ErrorState("ClaimNotFound", spec("imports", staging_on("no-such-claim")), name="of staging"),
     ErrorState("ImageServiceNotFound", {SERVICE: None}, STORE, serves=False),
     ErrorState("ImageServiceBlocked", having(secret("glance-db", uri=DATABASE), store("other")), "ImageStore/other"),
     ErrorState("NameTaken", {**having(FOREIGN_BUDGET), **TWO}),

@@ -300,17 +300,18 @@ def filled(manifest: Manifest) -> set[str]:
 
 def labels(kind: Kind) -> set[str]:
     """Return the labels of all places that an object of the kind can fill."""
-    return set(_labels(kind.spec, f"{kind.kind}.spec"))
+    return set(below_label(kind.spec, f"{kind.kind}.spec"))
 
 
-def _labels(schema: Schema, label: str) -> Iterator[str]:
+def below_label(schema: Schema, label: str) -> Iterator[str]:
+    """Give the labels of all places below one."""
     for name, below in schema.get("properties", {}).items():
         yield f"{label}.{name}"
-        yield from _labels(below, f"{label}.{name}")
+        yield from below_label(below, f"{label}.{name}")
     for keyword, suffix in (("items", "[]"), ("additionalProperties", "{}")):
         if keyword in schema:
             yield label + suffix
-            yield from _labels(schema[keyword], label + suffix)
+            yield from below_label(schema[keyword], label + suffix)
 
 
 def with_what_must_stay(before: Manifest | None, after: Manifest) -> Manifest:

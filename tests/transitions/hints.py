@@ -23,7 +23,9 @@ DATABASE_SECRETS = ("glance-db", "glance-db.2")
 DATABASE_KEYS = ("url", "other_url", "UPPER.case-key")
 USER_SECRETS = ("glance-user", "glance-user-2")
 ADMIN_SECRETS = ("keystone-admin",)
-CLAIMS = ("images", "more-images")
+STORE_CLAIMS = ("images", "more-images")
+STAGING_CLAIMS = ("staging",)
+CLAIMS = (*STORE_CLAIMS, *STAGING_CLAIMS)
 NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
 
 AT_MOST: Mapping[str, tuple[int, int]] = {"ImageService": (1, 1), "ImageStore": (1, 3)}
@@ -98,9 +100,13 @@ USABLE: Mapping[str, Hint] = {
     "ImageService.spec.identity.catalog.secretRef.name": _any(*ADMIN_SECRETS),
     "ImageService.spec.defaultStore": _named("ImageStore"),
     "ImageService.spec.extraConfig": _extra_config,
+    "ImageService.spec.formats.disk": _any(["raw", "qcow2", "vmdk"], ["vmdk", "iso", "qcow2", "raw"]),
+    "ImageService.spec.formats.container": _any(["bare", "ovf"]),
+    "ImageService.spec.imports.conversion.outputFormat": _any("raw", "qcow2", "vmdk"),
     "ImageStore.spec.storeID": lambda names: st.just(f"id_{zlib.crc32(names.own.encode()):x}"),  # never that of another
     "ImageStore.spec.filesystem.volume.type": _any("PersistentVolumeClaim", "PersistentVolumeClaim", "NFS", "EmptyDir"),
-    "ImageStore.spec.filesystem.volume.persistentVolumeClaim.claimName": _any(*CLAIMS),
+    "ImageStore.spec.filesystem.volume.persistentVolumeClaim.claimName": _any(*STORE_CLAIMS),
+    "ImageService.spec.imports.staging.persistentVolumeClaim.claimName": _any(*STAGING_CLAIMS),
     "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
         lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
     ),

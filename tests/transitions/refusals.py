@@ -5,7 +5,7 @@ that say what is allowed (SENTENCES); a bare pattern says it to nobody, so where
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ SENTENCES = tuple(
         r"Invalid value: .*: must be an object for an array of list-type map",
         r"Too long: may not be more than \d+ bytes",
         r"Too many: \d+: must have at most \d+ items",
+        r".*in body should have at least \d+ (items|properties)",
         r".*in body should be at least \d+ chars long",
         r".*in body should be (less|greater) than or equal to \d+",
         r".*in body must be of type \w+(,\w+)*: .*",
@@ -101,16 +102,34 @@ def _wrong_value(schema: Schema, value: Any) -> Iterator[tuple[str, Any]]:
     elif schema.get("type") == "string" or schema.get(INT_OR_STRING):
         yield from _wrong_text(schema, str(value))
     elif schema.get("type") == "array":
-        if "maxItems" in schema and value:
-            yield "too many", [value[0]] * (schema["maxItems"] + 1)
-        if schema.get(LIST_TYPE) in ("map", "set") and value:
-            yield "one twice", [*value, value[0]]
+        yield from _wrong_list(schema, value)
     elif "additionalProperties" in schema:
-        for bad in ("", "a b", "-", "a\nb", "é", "x" * 400):
-            if not re.fullmatch(schemas.pattern_of_keys(schema), bad):
-                yield f"the key {bad[:5]!r}", value | {bad: next(iter(value.values()), {})}
-        if "maxProperties" in schema and value:
-            yield "too many", {f"k{n}": next(iter(value.values())) for n in range(schema["maxProperties"] + 1)}
+        yield from _wrong_map(schema, value)
+
+
+def _wrong_list(schema: Schema, value: list[Any]) -> Iterator[tuple[str, Any]]:
+    if "minItems" in schema:
+        yield "too few", []
+    if not value:
+        return
+    if "maxItems" in schema:
+        yield "too many", [value[0]] * (schema["maxItems"] + 1)
+    if schema.get(LIST_TYPE) in ("map", "set"):
+        yield "one twice", [*value, value[0]]
+    if len(value) > 1:
+        yield "without the first", value[1:]
+
+
+def _wrong_map(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    one = next(iter(value.values()), {})
+    for bad in ("", "a b", "-", "a\nb", "é", "x" * 400):
+        if not re.fullmatch(schemas.pattern_of_keys(schema), bad):
+            yield f"the key {bad[:5]!r}", {**value, bad: one}
+    yield "the key 'os_glance_a'", {**value, "os_glance_a": one}
+    if "minProperties" in schema:
+        yield "too few", {}
+    if "maxProperties" in schema and value:
+        yield "too many", {f"k{n}": one for n in range(schema["maxProperties"] + 1)}
 
 
 def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:

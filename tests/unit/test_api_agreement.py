@@ -29,8 +29,8 @@ def faults(schema: dict[str, Any], value: Any, path: str = "spec") -> Iterator[s
     elif isinstance(value, dict):
         yield from _faults_of_object(schema, value, path)
     elif isinstance(value, list):
-        if len(value) > schema["maxItems"]:
-            yield f"{path}: too many items"
+        if not schema.get("minItems", 0) <= len(value) <= schema["maxItems"]:
+            yield f"{path}: {len(value)} items"
         for place, item in enumerate(value):
             yield from faults(schema["items"], item, f"{path}[{place}]")
     elif isinstance(value, str):
@@ -43,8 +43,8 @@ def _faults_of_object(schema: dict[str, Any], value: dict[str, Any], path: str) 
     for name in schema.get("required", []):
         if name not in value:
             yield f"{path}.{name}: not there"
-    if len(value) > schema.get("maxProperties", len(value)):
-        yield f"{path}: too many members"
+    if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
+        yield f"{path}: {len(value)} members"
     for name, member in value.items():
         below = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
         if below is None:
@@ -171,8 +171,8 @@ def test_the_good_samples_are_within_the_bounds_of_the_crd(name: str) -> None:
         ({"api": {"replicas": True}}, "True is no integer"),
         ({"image": "a\n"}, "does not match"),
         ({"image": ""}, "a text of 0 characters"),
-        ({"imagePullSecrets": [{"name": "a"}] * 17}, "too many items"),
-        ({"extraConfig": {str(i): {} for i in range(33)}}, "too many members"),
+        ({"imagePullSecrets": [{"name": "a"}] * 17}, "17 items"),
+        ({"extraConfig": {str(i): {} for i in range(33)}}, "33 members"),
         ({"database": {}}, "secretRef: not there"),
         ({"colour": "red"}, "colour: unknown"),
     ],

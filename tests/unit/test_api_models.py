@@ -80,7 +80,7 @@ def test_a_store_is_known_to_glance_by_its_name_unless_it_has_an_id() -> None:
 
 def test_unknown_fields_are_ignored() -> None:
     newer = copy.deepcopy(FULL_IMAGE_SERVICE)
-    newer["spec"]["formats"] = {"disk": ["raw"]}
+    newer["spec"]["colours"] = {"disk": ["red"]}
     newer["spec"]["identity"]["catalog"]["tags"] = ["x"]
     newer["status"] = {"phase": "Running"}
     assert ImageService.model_validate(newer).spec == ImageService.model_validate(FULL_IMAGE_SERVICE).spec

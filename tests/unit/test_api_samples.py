@@ -87,6 +87,22 @@ FULL_IMAGE_SERVICE = image_service(
             "deletionPolicy": "Retain",
         },
     },
+    formats={"disk": ["raw", "qcow2", "iso"], "container": ["bare", "compressed"]},
+    imports={
+        "methods": ["glance-direct", "web-download", "copy-image", "glance-download"],
+        "webDownload": {
+            "allowedHosts": ["mirror.example", "192.0.2.7", "2001:db8::7"],
+            "allowedSchemes": ["https", "http"],
+            "allowedPorts": [443, 65535, 1],
+        },
+        "conversion": {"outputFormat": "raw"},
+        "decompression": True,
+        "injectProperties": {
+            "properties": {"hw_disk_bus": "scsi", "com.example/a-1": "$HOME %(x)s 'a': \"b\" [c] # ;"},
+            "ignoreUserRoles": ["admin", "image uploader"],
+        },
+        "staging": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "staging"}},
+    },
     extraConfig={
         "DEFAULT": {"image_size_cap": "1099511627776", "debug": ""},
         "keystone_authtoken": {"memcache_security_strategy": "%(x)s $y [z] # ;"},
@@ -96,6 +112,16 @@ FULL_IMAGE_SERVICE = image_service(
 GOOD: dict[str, Manifest] = {
     "smallest service": image_service(),
     "full service": FULL_IMAGE_SERVICE,
+    "service that leaves imports as they come": image_service(
+        "as-it-comes",
+        formats={"disk": ["qcow2"], "container": ["docker"]},
+        imports={
+            "methods": ["copy-image"],
+            "conversion": {"outputFormat": "Unchanged"},
+            "injectProperties": {"properties": {"a": ":"}, "ignoreUserRoles": []},
+            "staging": {"type": "EmptyDir", "emptyDir": {"sizeLimit": "50Gi"}},
+        },
+    ),
     "service with the longest name": image_service(".".join(["a" * 62] * 4) + "a"),
     "store in an EmptyDir": image_store(),
     "store in a sized EmptyDir": image_store("sized", {"type": "EmptyDir", "emptyDir": {"sizeLimit": 1073741824}}),
@@ -166,6 +192,10 @@ NAME = "must be the name of a Kubernetes object"
 URL = "must be an http or https URL with a host, without user, query and fragment"
 ONE_LINE = "must be one line of text without control characters"
 REGISTERING = "must be set where `register` is true"
+HOST = "must be a host name in lower case or an IP address, without scheme, port and path"
+PROPERTY_NAME = "each name must be up to 255 letters, digits, `_`, `-`, `.` and `/`"
+PROPERTY = "must be printable ASCII without commas and without a blank at either end"
+FREE = "each name must be free: Glance keeps names that begin with os_glance_"
 
 BAD: dict[str, Bad] = {
     "unknown release": service(
@@ -242,6 +272,74 @@ BAD: dict[str, Bad] = {
         "Keep",
         'supported values: "Delete", "Retain"',
         "must be 'Delete' or 'Retain'",
+    ),
+    "disk format in capitals": service("formats.disk", ["RAW"], 'Unsupported value: "RAW"', "must be 'ami', 'ari'"),
+    "disk format twice": service("formats.disk", ["raw", "raw"], "formats.disk[1]: Duplicate value", None),
+    "no disk format at all": service("formats.disk", [], "should have at least 1 items", "at least 1 item"),
+    "converted to a format that is not allowed": service(
+        "formats.disk", ["qcow2"], "`formats.disk` must have the format in `imports.conversion.outputFormat`"
+    ),
+    "converted images that are not allowed": service(
+        "formats.container", ["ovf"], "`formats.container` must have `bare` where images are converted"
+    ),
+    "unknown import method": service("imports.methods", ["web"], 'Unsupported value: "web"', "must be 'glance-direct'"),
+    "no import method": service("imports.methods", [], "should have at least 1 items", "at least 1 item"),
+    "web-download from anywhere": service(
+        "imports.webDownload",
+        REMOVE,
+        "`webDownload.allowedHosts` must be set where `methods` has web-download or glance-download: without a list of "
+        "hosts, any user of the cloud could have Glance fetch from addresses inside your network",
+    ),
+    "web-download without hosts": service(
+        "imports.webDownload.allowedHosts", REMOVE, "allowedHosts: Required value", "allowedHosts` must be set"
+    ),
+    "web-download from no host": service(
+        "imports.webDownload.allowedHosts", [], "should have at least 1 items", "at least 1 item"
+    ),
+    "hosts for a method that is off": service(
+        "imports.methods", ["copy-image"], "`webDownload` must be set only where `methods` has web-download"
+    ),
+    "host with a port": service("imports.webDownload.allowedHosts", ["mirror.example:80"], HOST),
+    "host in capitals": service("imports.webDownload.allowedHosts", ["Mirror.example"], HOST),
+    "URL for a host": service("imports.webDownload.allowedHosts", ["https://mirror.example"], HOST),
+    "two hosts in one": service("imports.webDownload.allowedHosts", ["a,b"], HOST),
+    "host that closes the list": service("imports.webDownload.allowedHosts", ["a]"], HOST),
+    "scheme that is none": service(
+        "imports.webDownload.allowedSchemes", ["file"], 'Unsupported value: "file"', "must be 'https' or 'http'"
+    ),
+    "port zero": service(
+        "imports.webDownload.allowedPorts", [0], "should be greater than or equal to 1", "must be 1 or more"
+    ),
+    "port as text": service(
+        "imports.webDownload.allowedPorts", ["443"], "must be of type integer", "must be a whole number"
+    ),
+    "conversion off by a word that YAML reads as false": service(
+        "imports.conversion.outputFormat", False, "must be of type string", "must be 'raw', 'qcow2'"
+    ),
+    "property with a colon in its name": service(
+        "imports.injectProperties.properties", {"trait:HW_CPU": "required"}, PROPERTY_NAME
+    ),
+    "property with a comma in its name": service("imports.injectProperties.properties", {"a,b": "c"}, PROPERTY_NAME),
+    "property with a quote in its name": service("imports.injectProperties.properties", {"'a": "c"}, PROPERTY_NAME),
+    "property without a name": service("imports.injectProperties.properties", {"": "c"}, PROPERTY_NAME),
+    "property of Glance's own": service("imports.injectProperties.properties", {"os_glance_stage_host": "c"}, FREE),
+    "property that is an attribute": service("imports.injectProperties.properties", {"owner": "c"}, FREE),
+    "property that smuggles another in": service("imports.injectProperties.properties", {"a": "b,owner:c"}, PROPERTY),
+    "property with a blank at its end": service("imports.injectProperties.properties", {"a": "b "}, PROPERTY),
+    "property of two lines": service("imports.injectProperties.properties", {"a": "b\n[database]"}, PROPERTY),
+    "no property to inject": service(
+        "imports.injectProperties.properties", {}, "should have at least 1 properties", "at least 1 item"
+    ),
+    "two roles in one": service(
+        "imports.injectProperties.ignoreUserRoles", ["admin,member"], "must be the name of a role: printable ASCII"
+    ),
+    "staging without its member": service(
+        "imports.staging.persistentVolumeClaim",
+        REMOVE,
+        "`persistentVolumeClaim` must be set where `type` is PersistentVolumeClaim, and only there",
+    ),
+    "staging in two places": service(
+        "imports.staging.emptyDir", {}, "`emptyDir` must be set where `type` is EmptyDir, and only there"
     ),
     "section with a bracket": service("extraConfig", {"a]b": {}}, "each section must be up to 63 letters, digits"),
     "option with an equals sign": service(

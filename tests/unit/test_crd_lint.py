@@ -20,6 +20,7 @@ MAX_FILE_BYTES = 262_144  # above it, client-side `kubectl apply` cannot keep th
 ALLOWED_BOOLS = {
     "spec.identity.catalog.register": "asks for an action of the operator: there is no third state",
     "spec.filesystem.sparseUpload": "is a switch of Glance itself",
+    "spec.imports.decompression": "is a plugin of Glance that is there or not",
     "status.stores[].default": "one store is, the others are not",
     "status.stores[].attached": "the configuration of Glance names the store or not",
     "status.sites[].edge": "there are edges and the centre",
@@ -32,15 +33,24 @@ ALLOWED_MAPS = {
     "spec.edge.nodeSelector": "has the form of every nodeSelector",
     "spec.extraConfig": "the section is the key, as in the file",
     "spec.extraConfig{}": "the option is the key, as in the file",
+    "spec.imports.injectProperties.properties": "the name of the property is the key, as on the image",
 }
 ATOMIC_LISTS = {
     "spec.api.tolerations": "has no key; as in a pod",
     "spec.edge.tolerations": "has no key; as in a pod",
+    "spec.imports.injectProperties.ignoreUserRoles": "has a default, whose items would stay in a set that is applied",
     "status.endpoints": "written as a whole: a row that somebody else adds goes",
     "status.sites": "written as a whole: a row that somebody else adds goes",
     "status.stores": "written as a whole: a row that somebody else adds goes",
 }
-ENUMS_IN_OTHER_WORDS = {"spec.release": "OpenStack names its releases by date"}
+ENUMS_IN_OTHER_WORDS = {
+    "spec.release": "OpenStack names its releases by date",
+    "spec.formats.disk[]": "the words are those of the Image API",
+    "spec.formats.container[]": "the words are those of the Image API",
+    "spec.imports.methods[]": "the words are those of the Image API",
+    "spec.imports.conversion.outputFormat": "the words are those of the Image API, and one for none of them",
+    "spec.imports.webDownload.allowedSchemes[]": "as in a URL",
+}
 
 CONDITION_FIELDS = {"type", "status", "reason", "message", "observedGeneration", "lastTransitionTime"}
 FORBIDDEN_KEYWORDS = ("nullable", "title", "$ref", "oneOf", "allOf", "not", "x-kubernetes-preserve-unknown-fields")
@@ -151,7 +161,7 @@ def every_list_is_bounded_and_typed(node: Node) -> bool:
     keys = schema.get("x-kubernetes-list-map-keys", [])
     known = {
         "map": bool(keys) and set(keys) <= set(schema["items"].get("required", [])),
-        "set": schema["items"].get("type") == "string",
+        "set": schema["items"].get("type") in ("string", "integer"),
         "atomic": node.path in ATOMIC_LISTS,
     }
     return "maxItems" in schema and known.get(schema.get("x-kubernetes-list-type", ""), False)

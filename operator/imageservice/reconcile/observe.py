@@ -1,15 +1,17 @@
-"""Read what an ImageService depends on, live: its stores with their claims, and the Secrets that it names."""
+"""Read what an ImageService depends on, live: its stores, the claims of both, and the Secrets that it names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imageservice.api.v1alpha1 import ImageServiceSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import resolve, stores
+from imageservice.reconcile.staging import staging_is_shared
 from imageservice.reconcile.stores import StoreVerdict
 from imageservice.reconcile.together import together
 from imageservice.releases import RELEASES, Release
+from imageservice.render.imports import staging_claim
 from imageservice.render.inputs import Credentials, ImageServiceInputs
 from imageservice.render.options import check_extra_config
 from imageservice.runtime.cached import CachedKube
@@ -21,11 +23,12 @@ from imageservice.status.imageservice import ACCEPTED
 
 @dataclass(frozen=True)
 class World:
-    """All that was read for one reconcile of one ImageService. A Secret that does not exist is None."""
+    """All that was read for one reconcile of one ImageService. A Secret or claim that does not exist is None."""
 
     stores: list[Manifest]
     verdicts: list[StoreVerdict]
     secrets: dict[str, Manifest | None]
+    claims: dict[str, Manifest | None] = field(default_factory=dict)
 
     @property
     def edges(self) -> set[str]:
@@ -34,19 +37,26 @@ class World:
 
 
 async def observe(kube: CachedKube, live: Manifest, spec: ImageServiceSpec, release: Release) -> World:
-    """Read the stores of the namespace, the claims of those that refer to this service, and its Secrets."""
+    """Read the stores of the namespace, the claims of those that refer to this service and its own, and its Secrets."""
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     found, secrets = await together(kube.list(IMAGE_STORE, namespace), _read_all(kube, namespace, secret_names(spec)))
     mine = stores.referring(name, found)
-    claims = await read_claims(kube, namespace, mine)
-    return World(found, stores.judge(mine, claims, release, spec.api.replicas), secrets)
+    claims = await read_claims(kube, namespace, mine, staging_claim(spec))
+    return World(found, stores.judge(mine, claims, release, spec.api.replicas), secrets, claims)
 
 
-async def read_claims(kube: CachedKube, namespace: str, manifests: Iterable[Manifest]) -> dict[str, Manifest | None]:
-    """Read every PersistentVolumeClaim that the stores name; None for one that does not exist."""
-    names = sorted({name for manifest in manifests if (name := stores.claim_name(manifest))})
+async def read_claims(
+    kube: CachedKube, namespace: str, manifests: Iterable[Manifest], staging: str | None = None
+) -> dict[str, Manifest | None]:
+    """Read every PersistentVolumeClaim that the stores name, and that of staging; None for one that does not exist."""
+    names = claim_names(manifests, staging)
     found = await together(*(kube.get(PERSISTENT_VOLUME_CLAIM, namespace, name) for name in names))
     return dict(zip(names, found, strict=True))
+
+
+def claim_names(manifests: Iterable[Manifest], staging: str | None) -> list[str]:
+    """Return the names of the PersistentVolumeClaims of these stores and of staging, each once."""
+    return sorted({name for name in (staging, *map(stores.claim_name, manifests)) if name})
 
 
 def secret_names(spec: ImageServiceSpec) -> list[str]:
@@ -75,6 +85,7 @@ def resolve_inputs(live: Manifest, spec: ImageServiceSpec, world: World, setting
     """Return what rendering needs, from what was read. Raise Blocked where a reference leads nowhere. Pure."""
     metadata = live["metadata"]
     default = stores.choose_default(spec, metadata["name"], world.stores, world.verdicts)
+    staging = staging_is_shared(spec, world.stores, world.claims)
     others = sorted(
         (verdict for verdict in world.verdicts if verdict.problem is None and verdict.name != default.name),
         key=lambda verdict: verdict.store_id,
@@ -93,6 +104,7 @@ def resolve_inputs(live: Manifest, spec: ImageServiceSpec, world: World, setting
         stores=tuple(verdict.inputs for verdict in serving),
         default_store_id=default.store_id,
         cluster_domain=settings.cluster_domain,
+        staging_is_shared=staging,
     )
 
 

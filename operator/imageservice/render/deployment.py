@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from imageservice.api.v1alpha1 import FilesystemVolume
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
+from imageservice.render.imports import STAGING_VOLUME, staging_volume
 from imageservice.render.inputs import ImageServiceInputs, StoreInputs
 from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata
 from imageservice.render.names import api_name, volume_name
@@ -56,7 +57,7 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
 
 def _strategy(inputs: ImageServiceInputs) -> Manifest:
     """Return how pods are replaced: one by one with none missing, or all at once where stores cannot be shared."""
-    if not inputs.stores_are_shared:
+    if not inputs.volumes_are_shared:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
@@ -116,7 +117,7 @@ def _volumes(inputs: ImageServiceInputs, config_secret_name: str) -> list[Manife
         secret_volume("config", config_secret_name),
         empty_dir("tmp"),
         empty_dir("run", medium="Memory", sizeLimit=RUN_SIZE),
-        empty_dir("staging"),
+        staging_volume(inputs.spec),
         empty_dir("tasks"),
         *(_store_volume(store) for store in glance_config.in_order(inputs)),
     ]
@@ -127,7 +128,7 @@ _CONFIG_MOUNT: Manifest = {"name": "config", "mountPath": glance_config.CONFIG_D
 _WORKING_DIRECTORIES: list[Manifest] = [
     {"name": "tmp", "mountPath": _TEMPORARY},
     {"name": "run", "mountPath": glance_config.RUN_DIR},
-    {"name": "staging", "mountPath": glance_config.STAGING_DIR},
+    {"name": STAGING_VOLUME, "mountPath": glance_config.STAGING_DIR},
     {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
 ]
 

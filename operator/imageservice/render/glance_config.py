@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import jinja2
 
 from imageservice.render import ini
+from imageservice.render.imports import import_sections, staging_claim
 from imageservice.render.inputs import ApplicationCredential, Credentials, ImageServiceInputs, StoreInputs
 from imageservice.render.options import DRIVERS, known_options
 from imageservice.render.ports import API_PORT
@@ -46,8 +47,6 @@ SAFE_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "DEFAULT": {
         # Direct URLs tell clients about storage, and let them replace image data (OSSN-0065, OSSN-0090).
         "show_image_direct_url": "false",
-        # Without web-download and glance-download: both fetch what a client names (OSSA-2026-004).
-        "enabled_import_methods": ini.list_value(["glance-direct", "copy-image"], bounds=True),
     },
     # An image that is not what it says may read files of the host that converts or boots it (OSSA-2024-001).
     "image_format": {
@@ -100,6 +99,8 @@ def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
         "oslo_concurrency": {"lock_path": f"{RUN_DIR}/locks"},
         "wsgi": {"task_pool_threads": str(TASK_THREADS)},
     }
+    for section, given in import_sections(inputs.spec, stores[0].spec.type).items():
+        sections.setdefault(section, {}).update(given)
     known = known_options(inputs.release)
     for section, options in SAFE_DEFAULTS.items():
         sections.setdefault(section, {}).update(
@@ -191,4 +192,5 @@ def gunicorn_settings(inputs: ImageServiceInputs) -> dict[str, object]:
         "threads": api.threads,
         "graceful_timeout": api.termination_grace_period_seconds - DRAIN_PAUSE_SECONDS - SHUTDOWN_MARGIN_SECONDS,
         "run_dir": RUN_DIR,
+        "staging_is_shared": staging_claim(inputs.spec) is not None,
     }

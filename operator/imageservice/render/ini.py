@@ -54,10 +54,15 @@ def list_value(items: Iterable[str], *, bounds: bool = False) -> str:
 
 
 def dict_value(pairs: Mapping[str, str]) -> str:
-    """Return the value of a dict option, in the order of `pairs`; never with quotes, which Glance takes as text."""
-    for key in pairs:
-        if ":" in key:
-            raise ValueError("a key of a dict option must not contain a colon")
+    """Return the value of a dict option, in the order of `pairs`; never with quotes, which Glance takes as text.
+
+    oslo.config cuts a pair at its first colon and strips both parts: ValueError where they would not come out whole.
+    """
+    for key, value in pairs.items():
+        if ":" in key or not key:
+            raise ValueError("a key of a dict option must not be empty or contain a colon")
+        if key != key.strip() or value != value.strip():
+            raise ValueError("neither a key nor a value of a dict option must begin or end in a blank")
     return list_value(f"{key}:{value}" for key, value in pairs.items())
 
 

@@ -49,7 +49,8 @@ class ImageServiceInputs:
 
     `stores` holds the stores that the site serves, its default one first, the others by id; `default_store_id` is the
     id of the first. `image` is the Glance image to run. `cluster_domain` is the DNS domain of the cluster's Services.
-    `edge` is the name of the ImageStore whose edge the site is; None at the centre.
+    `edge` is the name of the ImageStore whose edge the site is; None at the centre. `staging_is_shared` tells whether
+    pods on different nodes can have the claim of spec.imports.staging, where there is one.
     """
 
     name: str
@@ -64,8 +65,9 @@ class ImageServiceInputs:
     default_store_id: str
     cluster_domain: str = "cluster.local"
     edge: str | None = None
+    staging_is_shared: bool = True
 
     @property
-    def stores_are_shared(self) -> bool:
-        """Whether all pods see the same data in every store; where not, old pods go before new ones come."""
-        return all(store.shared for store in self.stores)
+    def volumes_are_shared(self) -> bool:
+        """Whether pods on different nodes can have all volumes at once; where not, old pods go before new ones come."""
+        return self.staging_is_shared and all(store.shared for store in self.stores)

@@ -23,6 +23,9 @@ DRIVERS = {"Filesystem": "file"}
 
 _STORES = "it is made of the ImageStore objects"
 _ACCESS = "it comes from spec.identity and the Secret named there"
+_STAGING = "staging is a volume of the pod, see spec.imports.staging"
+_PLUGINS = "it comes from spec.imports: conversion, decompression and injectProperties"
+_ALLOWED_ONLY = "all that spec.imports.webDownload does not allow is refused"
 _LOGS = "the log goes to the output of the pod"
 _SERVER = "the API runs under gunicorn, see spec.api"
 _CHECKED = "the certificate of the identity service is always checked"
@@ -30,7 +33,8 @@ _CHECKED = "the certificate of the identity service is always checked"
 OWNED: Mapping[str, Mapping[str, str]] = {
     "DEFAULT": {
         "enabled_backends": _STORES,
-        "node_staging_uri": "staging is a store of its own",
+        "enabled_import_methods": "it comes from spec.imports.methods",
+        "node_staging_uri": _STAGING,
         "worker_self_reference_url": "each pod has its own",
         **dict.fromkeys(
             ("log_config_append", "log_dir", "log_file", "use_journal", "use_stderr", "use_syslog", "watch_log_file"),
@@ -42,6 +46,22 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("tcp_keepidle", "workers"), _SERVER),
     },
     "glance_store": {"default_backend": "it comes from spec.defaultStore"},
+    "image_format": {
+        "disk_formats": "it comes from spec.formats.disk",
+        "container_formats": "it comes from spec.formats.container",
+    },
+    "image_import_opts": {"image_import_plugins": _PLUGINS},
+    "image_conversion": {"output_format": "it comes from spec.imports.conversion.outputFormat"},
+    "inject_metadata_properties": {
+        "inject": "it comes from spec.imports.injectProperties.properties",
+        "ignore_user_roles": "it comes from spec.imports.injectProperties.ignoreUserRoles",
+    },
+    "import_filtering_opts": {
+        "allowed_hosts": "it comes from spec.imports.webDownload.allowedHosts",
+        "allowed_schemes": "it comes from spec.imports.webDownload.allowedSchemes",
+        "allowed_ports": "it comes from spec.imports.webDownload.allowedPorts",
+        **dict.fromkeys(("disallowed_hosts", "disallowed_schemes", "disallowed_ports"), _ALLOWED_ONLY),
+    },
     "database": {"connection": "it comes from the Secret that spec.database.secretRef names"},
     "keystone_authtoken": {
         **dict.fromkeys(
@@ -71,7 +91,7 @@ OWNED: Mapping[str, Mapping[str, str]] = {
 """Section -> option -> why it is not for extraConfig, which names the field to use where there is one."""
 
 OWNED_SECTIONS = {
-    "os_glance_staging_store": "staging is a volume of the pod",
+    "os_glance_staging_store": _STAGING,
     "os_glance_tasks_store": "the working directory of tasks is a volume of the pod",
 }
 

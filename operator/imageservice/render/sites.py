@@ -6,6 +6,7 @@ copies between edges go through it. It knows no other edge's store, and so needs
 
 import dataclasses
 
+from imageservice.api.v1alpha1 import Staging
 from imageservice.render.inputs import ImageServiceInputs, StoreInputs
 
 
@@ -32,6 +33,8 @@ def edge_site(inputs: ImageServiceInputs, store: StoreInputs) -> ImageServiceInp
     changes = {
         "api": inputs.spec.api.model_copy(update=placement),
         "extra_config": {name: found for name, found in inputs.spec.extra_config.items() if name not in elsewhere},
+        # A claim for staging is one of the centre: there, every pod of a site shares it.
+        "imports": inputs.spec.imports.model_copy(update={"staging": _own_directory(inputs.spec.imports.staging)}),
     }
     return dataclasses.replace(
         inputs,
@@ -39,4 +42,10 @@ def edge_site(inputs: ImageServiceInputs, store: StoreInputs) -> ImageServiceInp
         stores=stores,
         default_store_id=store.store_id,
         edge=store.name,
+        staging_is_shared=True,
     )
+
+
+def _own_directory(staging: Staging | None) -> Staging | None:
+    """Return how an edge stages: as the centre does, but for a claim, in a directory of each pod."""
+    return None if staging and staging.persistent_volume_claim else staging

@@ -15,6 +15,16 @@ SERVICE_USER = PasswordCredential(username="glance", password=Sensitive(PASSWORD
 CLAIM = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "images"}}
 NFS = {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/exports/images"}}
 EMPTY_DIR = {"type": "EmptyDir", "emptyDir": {}}
+FORMATS = {"disk": ["raw", "qcow2", "iso"], "container": ["bare", "compressed"]}
+IMPORTS = {
+    "methods": ["glance-direct", "web-download", "copy-image"],
+    "webDownload": {"allowedHosts": ["mirror.example", "2001:db8:0:0::1"], "allowedSchemes": ["https", "http"]},
+    "conversion": {"outputFormat": "raw"},
+    "decompression": True,
+    "injectProperties": {"properties": {"os_type": "linux", "hw_disk_bus": "scsi"}, "ignoreUserRoles": ["a b", "c"]},
+    "staging": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "staging"}},
+}
+"""All that can be said of imports."""
 
 
 def spec(**changes: Any) -> ImageServiceSpec:

@@ -155,3 +155,9 @@ def test_each_pod_tells_the_others_its_own_url() -> None:
     files = config_files(samples.inputs())
     assert "OS_DEFAULT__WORKER_SELF_REFERENCE_URL" in files["gunicorn.conf.py"]
     assert "worker_self_reference_url" not in files["glance-api.conf"]
+
+
+def test_pods_that_share_their_staging_pass_no_import_on_to_one_that_may_be_gone() -> None:
+    staging = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "staging"}}
+    for name, text in config_files(samples.inputs(imports={"staging": staging})).items():
+        assert "worker_self_reference_url" not in text.lower(), name

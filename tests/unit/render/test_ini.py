@@ -82,6 +82,23 @@ def test_a_dict_keeps_its_order_and_gets_no_quotes() -> None:
     assert list(read.items()) == [("zone-b", "file"), ("a_1", "file")]
 
 
+DICT_KEY = LIST_ITEM.filter(lambda key: ":" not in key)
+DICT_VALUE = SINGLE_LINE.filter(lambda value: value == value.strip() and "," not in value)
+
+
+@given(st.dictionaries(DICT_KEY, DICT_VALUE, min_size=1))
+@example({"a": ":", "b": "'", "'c": "'"})
+def test_a_dict_is_read_back_pair_by_pair(pairs: dict[str, str]) -> None:
+    text = ini.render({"stores": {"pairs": ini.dict_value(pairs)}})
+    assert read_with_oslo_config(text, cfg.DictOpt("pairs")) == pairs
+
+
+@pytest.mark.parametrize("pair", [("a:b", "c"), ("", "c"), ("a ", "c"), ("a", " c"), ("a", "c "), ("a", "b,c")])
+def test_a_pair_that_a_dict_cannot_hold_is_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"of a (dict option|list) must"):
+        ini.dict_value(dict([pair]))
+
+
 def test_sections_and_options_keep_their_order_and_empty_sections_vanish() -> None:
     text = ini.render({"b": {"z": "1", "a": ""}, "empty": {}, "a": {"x": "2"}})
     assert text == "[b]\nz = 1\na =\n\n[a]\nx = 2\n"

@@ -36,9 +36,10 @@ def problems(section: str, option: str, value: str = "x", release: str = "2026.1
 
 def test_options_of_the_release_are_taken() -> None:
     config = {
-        "DEFAULT": {"image_size_cap": "1099511627776", "debug": "true", "enabled_import_methods": "[glance-direct]"},
+        "DEFAULT": {"image_size_cap": "1099511627776", "debug": "true"},
         "cors": {"allowed_origin": "https://horizon.example"},
-        "image_format": {"disk_formats": "raw,qcow2"},
+        "image_format": {"vmdk_allowed_types": "streamOptimized"},
+        "glance_download_properties": {"extra_properties": "[hw_,os_distro]"},
         "central": {"filesystem_store_chunk_size": "131072"},
     }
     assert check_extra_config(RELEASE, config, STORES) == []
@@ -50,21 +51,31 @@ def test_options_of_the_release_are_taken() -> None:
         ("[databse] x = 1", "Glance 2026.1 has no section [databse]; did you mean [database]?"),
         ("[default] debug = 1", "Glance 2026.1 has no section [default]; did you mean [DEFAULT]?"),
         ("[nowhere] x = 1", "Glance 2026.1 has no section [nowhere]."),
-        ("[DEFAULT] enable_import_methods = [a]", "; did you mean enabled_import_methods?"),
+        ("[DEFAULT] show_image_direct_urls = true", "; did you mean show_image_direct_url?"),
         ("[central] rbd_store_pool = images", "Glance 2026.1 has no option [central] rbd_store_pool."),
         ("[DEFAULT] enabled_backends = a:file", "is set by the operator: it is made of the ImageStore objects."),
         ("[database] connection = x", "it comes from the Secret that spec.database.secretRef names."),
         ("[central] weight = 5", "[central] weight is set by the operator: it comes from spec.defaultStore."),
         ("[os_glance_tasks_store] x = 1", "Section [os_glance_tasks_store] is set by the operator: the working"),
         ("[paste_deploy] flavor = ", "[paste_deploy] flavor is set by the operator: the pipeline is always"),
+        ("[DEFAULT] enabled_import_methods = [web-download]", "it comes from spec.imports.methods."),
+        ("[image_format] disk_formats = raw", "it comes from spec.formats.disk."),
+        ("[image_format] container_formats = bare", "it comes from spec.formats.container."),
+        ("[image_import_opts] image_import_plugins = [no_op]", "spec.imports: conversion, decompression and inject"),
+        ("[image_conversion] output_format = raw", "it comes from spec.imports.conversion.outputFormat."),
+        ("[inject_metadata_properties] inject = a:b", "it comes from spec.imports.injectProperties.properties."),
+        ("[inject_metadata_properties] ignore_user_roles = a", "from spec.imports.injectProperties.ignoreUserRoles."),
+        ("[import_filtering_opts] allowed_hosts = []", "it comes from spec.imports.webDownload.allowedHosts."),
+        ("[import_filtering_opts] disallowed_hosts = []", "all that spec.imports.webDownload does not allow is"),
+        ("[os_glance_staging_store] filesystem_store_datadir = /tmp", "pod, see spec.imports.staging."),
         ("[DEFAULT] debug = maybe", "The value of [DEFAULT] debug must be true or false."),
         (
             "[DEFAULT] image_size_cap = 1TiB",
             "image_size_cap must be a whole number from 1 to 92233",
         ),
-        ("[DEFAULT] enabled_import_methods = copy-image", "must be a list in brackets, as in [a,b]."),
+        ("[glance_download_properties] extra_properties = hw_", "must be a list in brackets, as in [a,b]."),
         ("[cors] allowed_origin = a\nb", "[cors] allowed_origin contains the character U+000A; only a single line"),
-        ("[inject_metadata_properties] inject = a", "must be pairs of name:value, separated by commas."),
+        ("[profiler_jaeger] process_tags = a", "must be pairs of name:value, separated by commas."),
         ("[profiler] es_scroll_size = x", "must be a whole number."),
     ],
 )
@@ -108,7 +119,8 @@ def test_whatever_is_written_the_messages_are_short_single_lines_without_the_val
 
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 def test_every_rendered_option_is_known_and_either_owned_or_free(release: Release) -> None:
-    inputs = samples.inputs(release=release.name, stores=(samples.store("central", description="x"),))
+    stores = (samples.store("central", description="x"),)
+    inputs = samples.inputs(release=release.name, stores=stores, formats=samples.FORMATS, imports=samples.IMPORTS)
     for section, options in glance_config.glance_api_conf(inputs).items():
         known, owned = known_options(release).get(section, {}), OWNED.get(section, {})
         if section == "central":

@@ -86,7 +86,17 @@ def test_a_default_store_that_only_one_node_can_have_stays_at_the_centre():
     stores = (samples.store("central", samples.EMPTY_DIR, shared=False), edge_store("dcn0"))
     [site] = edge_sites(samples.inputs(stores=stores, api={"replicas": 1}))
     assert [store.store_id for store in site.stores] == ["dcn0"]
-    assert site.stores_are_shared
+    assert site.volumes_are_shared
+
+
+def test_an_edge_stages_imports_in_its_own_pods_where_the_centre_has_a_claim_for_them():
+    claim = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "staging"}}
+    inputs = dcn(imports={"staging": claim})
+    staging = [
+        next(v for v in pods_of(site)["spec"]["volumes"] if v["name"] == "staging")
+        for site in [inputs, *edge_sites(inputs)]
+    ]
+    assert [sorted(volume) for volume in staging] == [["name", "persistentVolumeClaim"], *[["emptyDir", "name"]] * 2]
 
 
 def test_the_default_store_may_be_an_edge_itself():

@@ -32,6 +32,7 @@ from imageservice.api.v1alpha1.common import (
     initial_status,
 )
 from imageservice.api.v1alpha1.edge import Edge
+from imageservice.api.v1alpha1.formats import Formats
 from imageservice.api.v1alpha1.identity import Catalog, Identity
 from imageservice.api.v1alpha1.imageservice import (
     Database,
@@ -53,6 +54,14 @@ from imageservice.api.v1alpha1.imagestore import (
     ImageStoreStatus,
     NFSVolume,
     PersistentVolumeClaimVolume,
+)
+from imageservice.api.v1alpha1.imports import (
+    UNCHANGED,
+    Conversion,
+    Imports,
+    InjectProperties,
+    Staging,
+    WebDownload,
 )
 from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
 
@@ -82,11 +91,13 @@ __all__ = [
     "RECONCILING",
     "RESOLVED_REFS",
     "STALLED",
+    "UNCHANGED",
     "VERSION",
     "ApiModel",
     "ApiServers",
     "Catalog",
     "Condition",
+    "Conversion",
     "Database",
     "DatabaseSecretReference",
     "Edge",
@@ -94,6 +105,7 @@ __all__ = [
     "Endpoint",
     "FilesystemStore",
     "FilesystemVolume",
+    "Formats",
     "Identity",
     "ImagePullSecret",
     "ImageService",
@@ -103,6 +115,8 @@ __all__ = [
     "ImageStore",
     "ImageStoreSpec",
     "ImageStoreStatus",
+    "Imports",
+    "InjectProperties",
     "NFSVolume",
     "ObjectMeta",
     "PersistentVolumeClaimVolume",
@@ -111,7 +125,9 @@ __all__ = [
     "SecretReference",
     "ServedStore",
     "Site",
+    "Staging",
     "Toleration",
     "TopologySpreadConstraint",
+    "WebDownload",
     "initial_status",
 ]

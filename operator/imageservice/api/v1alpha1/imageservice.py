@@ -7,6 +7,7 @@ from pydantic import Field
 from imageservice.api.markers import (
     ATOMIC,
     IN_SCHEMA,
+    Cel,
     Column,
     OneOf,
     Pattern,
@@ -35,8 +36,10 @@ from imageservice.api.v1alpha1.common import (
     Url,
     initial_status,
 )
+from imageservice.api.v1alpha1.formats import Formats
 from imageservice.api.v1alpha1.identity import Identity
 from imageservice.api.v1alpha1.imagestore import StoreID
+from imageservice.api.v1alpha1.imports import CONVERSION_RULES, Imports
 from imageservice.releases import RELEASES
 
 SECTION_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
@@ -102,6 +105,8 @@ class Database(ApiModel):
 class ImageServiceSpec(ApiModel):
     """What the user wants of a Glance."""
 
+    rules: ClassVar[tuple[Cel, ...]] = CONVERSION_RULES
+
     release: Annotated[
         ReleaseName,
         Field(
@@ -159,6 +164,23 @@ class ImageServiceSpec(ApiModel):
             ],
         ),
     ]
+    formats: Annotated[
+        Formats | None,
+        Field(
+            description="The formats that images may have.",
+            examples=[{"disk": ["raw", "qcow2", "iso"], "container": ["bare"]}],
+        ),
+        unset("all that Glance knows"),
+    ] = None
+    imports: Annotated[
+        Imports,
+        Field(
+            description="How images are imported, and what is done to them on the way.",
+            examples=[{"conversion": {"outputFormat": "raw"}}],
+        ),
+        unset("the defaults of its fields"),
+        IN_SCHEMA,
+    ] = Field(default_factory=Imports)
     extra_config: Annotated[
         ExtraConfig,
         Field(
