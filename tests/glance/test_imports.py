@@ -152,6 +152,14 @@ def test_a_qcow2_image_becomes_raw_on_its_way_in(client: Client, qcow2: bytes) -
     wait_for(lambda: not list(staging.iterdir()), 10, "nothing is left in staging")
 
 
+def test_an_iso_image_stays_what_it_is(client: Client) -> None:
+    # A primary volume descriptor (ECMA-119) in the sixteenth sector, and the rest of it.
+    data = bytes(32 * 1024) + b"\x01CD001\x01" + bytes(MEBIBYTE)
+    image_id = client.staged(data, "iso")
+    assert client.imported(image_id)["disk_format"] == "iso"
+    assert client.data(image_id) == data
+
+
 def test_an_image_that_is_not_what_it_says_is_not_converted(client: Client, qcow2: bytes) -> None:
     client.fails(client.staged(qcow2, "raw"))
 

@@ -11,11 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.glance.api_process import GlanceProcess, running_glance
+from tests.glance.api_process import GlanceProcess, environment_variables, running_glance
 from tests.glance.conftest import InstalledGlance
 from tests.keystone import REGION, KeystoneServer
 from tests.unit.render import samples
@@ -140,6 +141,36 @@ def test_a_token_is_checked_though_the_service_password_is_full_of_special_chara
 ) -> None:
     assert glance.call("GET", "/v2/images", token=user.token).status == 200
     assert glance.call("GET", "/v2/images", token="forged").status == 401
+
+
+def counted(glance: GlanceProcess, installed: InstalledGlance) -> dict[str, dict[str, int]]:
+    """Return what the store monitor counts in the database of this Glance."""
+    program = resources.files("imageservice.render").joinpath("files", "image_count.py")
+    config = glance.path(glance_config.CONFIG_DIR) / glance_config.GLANCE_API_CONF
+    command = [installed.environment / "bin" / "python", "-B", str(program), config]
+    done = subprocess.run(
+        command, env=environment_variables(config.parent), capture_output=True, timeout=60, check=True
+    )
+    found: dict[str, dict[str, int]] = json.loads(done.stdout)["stores"]
+    return found
+
+
+def test_images_are_counted_in_the_store_in_which_glance_put_them(
+    glance: GlanceProcess, user: User, installed: InstalledGlance
+) -> None:
+    before = counted(glance, installed)
+    assert set(before) == {"central", "b_2", "default"}
+    upload(glance, user, b"in central")
+    in_b_2 = create_image(glance, user)
+    headers = {"Content-Type": "application/octet-stream", "X-Image-Meta-Store": "b_2"}
+    put = glance.call("PUT", f"/v2/images/{in_b_2}/file", token=user.token, headers=headers, body=b"in b_2")
+    assert put.status == 204, put.body
+    after = counted(glance, installed)
+    more = {store: {what: after[store][what] - before[store][what] for what in after[store]} for store in after}
+    one, none = {"images": 1, "onlyHere": 1}, {"images": 0, "onlyHere": 0}
+    assert more == {"central": one, "b_2": one, "default": none}
+    assert glance.call("DELETE", f"/v2/images/{in_b_2}", token=user.token).status == 204
+    assert counted(glance, installed)["b_2"] == before["b_2"]
 
 
 def test_the_stores_are_listed_as_configured(glance: GlanceProcess, user: User) -> None:

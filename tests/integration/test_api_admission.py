@@ -153,6 +153,10 @@ CHANGES: dict[str, Change] = {
     "release": Change(image_service(), "release", "2026.2"),
     "the region that it has anyway": Change(image_service(), "identity.region", "RegionOne"),
     "Keystone": Change(image_service(), "identity.authURL", "https://keystone.example/v3"),
+    "another import method": Change(
+        image_service(imports={"methods": ["copy-image"]}), "imports.methods", ["glance-direct"]
+    ),
+    "staging": Change(image_service(), "imports.staging", {"type": "EmptyDir", "emptyDir": {}}),
     "default store": Change(image_service(), "defaultStore", "central"),
 }
 
@@ -191,6 +195,8 @@ def test_defaults_are_seen_in_the_stored_object(api: Api) -> None:
     assert spec["database"]["secretRef"]["key"] == "url"
     assert spec["identity"]["region"] == "RegionOne"
     assert spec["identity"]["catalog"] == {"register": False, "deletionPolicy": "Delete"}
+    assert spec["imports"] == {"decompression": False}
+    assert "formats" not in spec
     assert api.store(image_store("defaults"))["spec"]["filesystem"]["sparseUpload"] is False
 
 
@@ -253,6 +259,10 @@ def test_the_status_takes_what_the_operator_writes(api: Api) -> None:
         ("imageservice.spec.api.terminationGracePeriodSeconds", "Unit: seconds. Default: 600. Example: 900."),
         ("imageservice.spec.identity.catalog.deletionPolicy", "ENUM: Delete Retain"),
         ("imageservice.spec.extraConfig", "<map[string]map[string]string>"),
+        ("imageservice.spec.formats.disk", "all that Glance knows. Example: [raw, qcow2, iso]."),
+        ("imageservice.spec.imports.conversion", "where the default store is of type Ceph"),
+        ("imageservice.spec.imports.methods", "Default: glance-direct and copy-image."),
+        ("imageservice.spec.imports.webDownload.allowedHosts", "name a Service in full"),
         ("imageservice.status.conditions.message", "for people"),
         ("imagestore.spec.filesystem.volume.persistentVolumeClaim", "claimName <string> -required-"),
         ("imgstore.spec.storeID", "Default: the ImageStore's `metadata.name`"),
@@ -289,6 +299,23 @@ def test_kubectl_scale_changes_the_replicas(api: Api) -> None:
     assert api.read(image_service("scaled"))["spec"]["api"]["replicas"] == 5
     refused = api.kubectl("scale", "imageservice/scaled", "--replicas=65", check=False)
     assert "less than or equal to 64" in refused.stderr
+
+
+def test_items_that_the_user_takes_out_of_a_list_go_whoever_put_them_there_first(api: Api) -> None:
+    """Server-side apply keeps items of a set that nobody applied: a default inside one could never be taken out."""
+
+    def applied(**imports: Any) -> Manifest:
+        api.send("apply", image_service("lists", imports=imports), options=("--server-side",), check=True)
+        found: Manifest = api.read(image_service("lists"))["spec"]["imports"]
+        return found
+
+    properties = {"properties": {"a": "b"}}
+    assert applied(injectProperties=properties)["injectProperties"]["ignoreUserRoles"] == ["admin"]
+    mine = applied(methods=["copy-image"], injectProperties={**properties, "ignoreUserRoles": ["manager"]})
+    assert mine["methods"] == ["copy-image"]
+    assert mine["injectProperties"]["ignoreUserRoles"] == ["manager"]
+    nobody = applied(injectProperties={**properties, "ignoreUserRoles": []})
+    assert nobody["injectProperties"]["ignoreUserRoles"] == []
 
 
 ODD_VALUES = (True, -1, 10**6, [], {"a": 1}, "", "A b", "a\n", "a" * 5000)

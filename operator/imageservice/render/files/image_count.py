@@ -32,16 +32,15 @@ STORE_OF_LOCATION = {
 """How each database finds the member `store` in the JSON text of a location's metadata."""
 
 QUERY = """
-WITH copies AS (
-    SELECT DISTINCT location.image_id AS image_id, {store} AS store
-    FROM image_locations location JOIN images image ON image.id = location.image_id
-    WHERE location.status = 'active' AND location.deleted = :deleted AND image.deleted = :deleted
-), spread AS (
-    SELECT image_id, COUNT(store) AS stores FROM copies GROUP BY image_id
-)
-SELECT copies.store, COUNT(*), SUM(CASE WHEN spread.stores = 1 THEN 1 ELSE 0 END)
-FROM copies JOIN spread ON spread.image_id = copies.image_id
-WHERE copies.store IS NOT NULL GROUP BY copies.store
+SELECT store, COUNT(*), SUM(CASE WHEN stores = 1 THEN 1 ELSE 0 END) FROM (
+    SELECT store, COUNT(*) OVER (PARTITION BY image_id) AS stores FROM (
+        SELECT DISTINCT image_id, store FROM (
+            SELECT location.image_id AS image_id, {store} AS store
+            FROM image_locations location JOIN images image ON image.id = location.image_id
+            WHERE location.status = 'active' AND location.deleted = :deleted AND image.deleted = :deleted
+        ) active WHERE store IS NOT NULL
+    ) copies
+) spread GROUP BY store
 """
 
 
