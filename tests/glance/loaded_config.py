@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 
 warnings.simplefilter("ignore")
 
@@ -14,6 +15,7 @@ import glance_store  # noqa: E402
 from glance.async_.flows import api_image_import  # noqa: E402, F401 - as the first import does
 from glance.common import wsgi_app  # noqa: E402
 from glance.db.sqlalchemy import api as database  # noqa: E402
+from glance_store._drivers.swift.utils import SwiftParams  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from stevedore import named  # noqa: E402
 
@@ -27,7 +29,10 @@ def main() -> None:
         "glance.image_import.plugins", names=conf.image_import_opts.image_import_plugins, name_order=True
     )
     sections: dict[str, dict[str, list[str]]] = {}
-    cfg.ConfigParser(os.path.join(os.environ["OS_GLANCE_CONFIG_DIR"], "glance-api.conf"), sections).parse()  # noqa: PTH118
+    config_directory = Path(os.environ["OS_GLANCE_CONFIG_DIR"])
+    options_directory = config_directory.parent / ".glance" / "glance.conf.d"
+    for path in (config_directory / "glance-api.conf", *options_directory.glob("*.conf")):
+        cfg.ConfigParser(str(path), sections).parse()
     unknown, read = [], {}
     for section, options in sections.items():
         group = conf if section == "DEFAULT" else conf._groups.get(section)
@@ -45,6 +50,12 @@ def main() -> None:
         "default_options": sorted(conf._opts),
         "plugins": plugins.names(),
         "stores": list(conf.enabled_backends),
+        "types": dict(conf.enabled_backends),
+        "swift_accounts": {
+            name: SwiftParams(conf, backend=name).params[name]
+            for name, driver in conf.enabled_backends.items()
+            if driver == "swift"
+        },
         "url_prefixes": {name: backend["store"].url_prefix for name, backend in backends.items()},
         "weights": {name: backend["store"].weight for name, backend in backends.items() if not name.startswith("os_")},
     }

@@ -283,6 +283,7 @@ RIGHTS = {
     kinds.POD_DISRUPTION_BUDGET: WRITTEN,
     kinds.POD: {"get", "list"},
     kinds.PERSISTENT_VOLUME_CLAIM: {"get", "list", "watch"},
+    kinds.CONFIG_MAP: {"get", "list", "watch"},
     kinds.EVENT: {"create"},
 }
 EXPECTED = {(kind.group, kind.plural): verbs for kind, verbs in RIGHTS.items()} | {

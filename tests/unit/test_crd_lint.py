@@ -21,6 +21,10 @@ ALLOWED_BOOLS = {
     "spec.identity.catalog.register": "asks for an action of the operator: there is no third state",
     "spec.filesystem.sparseUpload": "is a switch of Glance itself",
     "spec.imports.decompression": "is a plugin of Glance that is there or not",
+    "spec.ceph.sparseUpload": "is a switch of Glance itself",
+    "spec.s3.createBucket": "is a switch of Glance itself",
+    "spec.swift.createContainer": "is a switch of Glance itself",
+    "spec.cinder.multipath": "is a switch of Glance itself",
     "status.stores[].default": "one store is, the others are not",
     "status.stores[].attached": "the configuration of Glance names the store or not",
     "status.sites[].edge": "there are edges and the centre",
@@ -31,7 +35,7 @@ ALLOWED_BOOLS = {
 ALLOWED_MAPS = {
     "spec.api.nodeSelector": "has the form of every nodeSelector",
     "spec.edge.nodeSelector": "has the form of every nodeSelector",
-    "spec.extraConfig": "the section is the key, as in the file",
+    "spec.extraConfig": "the section, or in a store the option, is the key, as in the file",
     "spec.extraConfig{}": "the option is the key, as in the file",
     "spec.imports.injectProperties.properties": "the name of the property is the key, as on the image",
 }

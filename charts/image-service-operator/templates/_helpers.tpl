@@ -52,7 +52,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* What the operator may do with the objects of the namespaces that it looks after, and why. */}}
 {{- define "image-service-operator.rules" -}}
-# Its own kinds: read the spec, hold a finalizer while Keystone's catalogue has entries, write the status.
+# Its own kinds: read the spec, hold a finalizer while Keystone's catalogue has entries or a store may have images, write
+# the status.
 - apiGroups: [imageservice.dev]
   resources: [imageservices, imagestores]
   verbs: [get, list, watch, patch]
@@ -76,7 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
-# Secrets: the user's are read by name (database, Keystone). Glance's configuration, which has passwords in it, is a
+# Secrets: the user's are read by name (database, Keystone, stores). Glance's configuration, which has passwords in it, is a
 # Secret of the operator's own: made, listed, deleted when no pod uses it any more. All are watched, by their metadata
 # alone, to hear when one changes. RBAC knows neither labels nor names that are not known beforehand, so the right is for
 # all Secrets of the namespace: limit it to some namespaces with `watchNamespaces`.
@@ -87,9 +88,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list]
-# Whether a claim exists, and how it may be mounted.
+# Whether a claim exists, and how it may be mounted; where the monitors of a Ceph cluster are.
 - apiGroups: [""]
-  resources: [persistentvolumeclaims]
+  resources: [persistentvolumeclaims, configmaps]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.runtime.cached import CachedKube
-from imageservice.runtime.kinds import SECRET, Kind
+from imageservice.runtime.kinds import Kind
 from imageservice.runtime.kube import Forbidden, Invalid
 from imageservice.status.imageservice import ACCEPTED
 
@@ -59,9 +59,9 @@ def _wait(kind: Kind, name: str) -> Retry:
     return Retry(GARBAGE_COLLECTION_SECONDS, ACCEPTED, "Deleting", f"The old {kind.kind} `{name}` is being deleted.")
 
 
-async def ensure(kube: CachedKube, kind: Kind, owner: Manifest, wanted: Manifest) -> Manifest:
-    """Create or repair one child of `owner`; nothing is written where it is already as wanted."""
-    live = await read_own(kube, kind, owner, wanted["metadata"]["name"], unique=kind == SECRET)
+async def ensure(kube: CachedKube, kind: Kind, owner: Manifest, wanted: Manifest, *, unique: bool = False) -> Manifest:
+    """Create or repair one child of `owner`; nothing is written where it is as wanted. `unique`: see `read_own`."""
+    live = await read_own(kube, kind, owner, wanted["metadata"]["name"], unique=unique)
     return await write(kube, kind, wanted, live)
 
 

@@ -57,7 +57,7 @@ class DatabaseSteps:
         wanted = database_job(self._inputs, step, secret_name)
         name = wanted["metadata"]["name"]
         job = await read_own(self._kube, JOB, self._owner, name)
-        await ensure(self._kube, SECRET, self._owner, secret)
+        await ensure(self._kube, SECRET, self._owner, secret, unique=True)
         busy = await self._clear_others(name) if job is None else None
         if busy:
             return StepResult(False, busy, name, secret_name, requeue_after=RETRY_SECONDS)

@@ -20,7 +20,6 @@ from imageservice.reconcile.observe import (
     catalog_credentials,
     observe,
     resolve_inputs,
-    secret_values,
 )
 from imageservice.reconcile.sites import SiteWork, Workloads, render_site
 from imageservice.reconcile.stores import rows as store_rows
@@ -33,6 +32,7 @@ from imageservice.render.labels import COMPONENT_EDGE, EDGE_LABEL, api_selector,
 from imageservice.render.names import api_name
 from imageservice.render.service import service_url, site_url
 from imageservice.render.sites import edge_sites
+from imageservice.render.store_secret import store_secret
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
 from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, POD
@@ -129,7 +129,7 @@ class ImageServiceReconciler:
         current.default = spec.default_store
         release = RELEASES[spec.release]
         world = await observe(self._kube, live, spec, release)
-        current.secrets = secret_values(world.secrets)
+        current.secrets = world.confidential
         current.world = world
         accept(spec, release, world.verdicts)
         seen.set(true(status.ACCEPTED, "Accepted", "The spec is valid."))
@@ -171,7 +171,7 @@ class ImageServiceReconciler:
         sites = [render_site(site, current.secrets) for site in (inputs, *edge_sites(inputs))]
         current.sites = sites
         workloads = Workloads(self._kube, live)
-        await workloads.lay_ground(sites)
+        await workloads.lay_ground(sites, _store_secrets(inputs))
         seen.set(true(status.CONFIG_RENDERED, "Rendered", "The configuration is written."))
         steps = DatabaseSteps(self._kube, live, inputs, current.secrets)
         prepare = await steps.run("prepare", self._clock())
@@ -182,9 +182,10 @@ class ImageServiceReconciler:
         seen.set(true(status.DATABASE_READY, "SchemaUsable", "The schema is expanded and migrated."))
         await workloads.deploy(sites)
         current.deployments |= {site.inputs.edge: site.deployment for site in sites if site.deployment is not None}
-        await workloads.clear(sites, world.edges)
+        await workloads.clear_sites(sites, world.edges)
         if not all(site.rolled_out for site in sites):
             return
+        await workloads.clear_credentials({verdict.store_id for verdict in world.verdicts})
         contract = await steps.run("contract", self._clock())
         current.look_again(contract.requeue_after)
         if contract.done:
@@ -255,6 +256,15 @@ def _read_spec(live: Manifest) -> ImageServiceSpec:
     if isinstance(found, InvalidObject):
         raise Blocked(status.ACCEPTED, "InvalidSpec", found.message)
     return found.spec
+
+
+def _store_secrets(inputs: ImageServiceInputs) -> list[Manifest]:
+    """Return the Secrets of all stores that have one; raise Blocked where a value cannot stand in its file."""
+    try:
+        found = [store_secret(inputs, store) for store in inputs.stores]
+    except ValueError as error:  # ours say no values
+        raise Blocked(status.CONFIG_RENDERED, "InvalidValue", str(error)) from error
+    return [secret for secret in found if secret is not None]
 
 
 def _database(step: StepResult) -> Condition:

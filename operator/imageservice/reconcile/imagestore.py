@@ -15,7 +15,7 @@ from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile import leaving, stores
 from imageservice.reconcile.imageservice import MISSING_SECONDS, POLL_SECONDS, utc_now
-from imageservice.reconcile.observe import read_claims
+from imageservice.reconcile.observe import read_claims, read_credentials
 from imageservice.reconcile.stores import StoreVerdict
 from imageservice.reconcile.together import together
 from imageservice.reconcile.writing import StatusWriter
@@ -96,9 +96,13 @@ class ImageStoreReconciler:
         namespace, service_name = live["metadata"]["namespace"], stores.service_of(live)
         service, found = await together(self._service(namespace, service_name), self._kube.list(IMAGE_STORE, namespace))
         mine = stores.referring(service_name, found)
-        claims = await read_claims(self._kube, namespace, mine)
         release, replicas = _read_service(service)
-        verdicts = stores.judge(mine, claims, release, replicas)
+        claims, credentials = await together(
+            read_claims(self._kube, namespace, mine),
+            # Of the others nothing is asked that depends on their credentials.
+            read_credentials(self._kube, namespace, [live], release),
+        )
+        verdicts = stores.judge(mine, claims, release, replicas, credentials)
         verdict = next((verdict for verdict in verdicts if verdict.name == live["metadata"]["name"]), None)
         return None if verdict is None else Observed(live, service_name, service, verdict)
 
@@ -158,7 +162,10 @@ def judge(seen: Observed) -> list[Condition]:
     if problem:
         order = [condition.type for condition in found]
         at = order.index(problem.condition)
-        return [*found[:at], false(problem.condition, problem.reason, problem.message)]
+        told = [*found[:at], false(problem.condition, problem.reason, problem.message)]
+        attached = status.attached(seen.service, seen.verdict.name, is_edge=seen.verdict.is_edge)
+        # Pods that have the store go on with the credentials that they have.
+        return [*told, attached] if at > 0 and attached.status == "True" else told
     if seen.service is None:
         message = f"There is no ImageService `{seen.service_name}` in this namespace (spec.imageServiceRef). Create it."
         return [found[0], false(status.RESOLVED_REFS, "ImageServiceNotFound", message)]

@@ -1,21 +1,24 @@
 """Read what an ImageService depends on, live: its stores, the claims of both, and the Secrets that it names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageservice.api.v1alpha1 import ImageServiceSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
-from imageservice.reconcile import resolve, stores
+from imageservice.reconcile import resolve, store_credentials, stores
+from imageservice.reconcile.children import is_controlled_by
 from imageservice.reconcile.staging import staging_is_shared
-from imageservice.reconcile.stores import StoreVerdict
+from imageservice.reconcile.store_credentials import Found
+from imageservice.reconcile.stores import StoreVerdict, store_id_of
 from imageservice.reconcile.together import together
 from imageservice.releases import RELEASES, Release
 from imageservice.render.imports import staging_claim
-from imageservice.render.inputs import Credentials, ImageServiceInputs
+from imageservice.render.inputs import Credentials, ImageServiceInputs, KeptFiles
+from imageservice.render.names import store_secret_name
 from imageservice.render.options import check_extra_config
 from imageservice.runtime.cached import CachedKube
-from imageservice.runtime.kinds import IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET
+from imageservice.runtime.kinds import CONFIG_MAP, IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
 from imageservice.status.imageservice import ACCEPTED
@@ -31,6 +34,12 @@ class World:
     claims: dict[str, Manifest | None] = field(default_factory=dict)
 
     @property
+    def confidential(self) -> list[Sensitive]:
+        """Every confidential value that was read, to be masked wherever text of a pod is repeated."""
+        of_stores = (store_credentials.confidential(verdict.credentials) for verdict in self.verdicts)
+        return [*secret_values(self.secrets), *(value for values in of_stores for value in values)]
+
+    @property
     def edges(self) -> set[str]:
         """The names of the stores that have an edge, or may have one."""
         return {verdict.name for verdict in self.verdicts if verdict.is_edge or verdict.spec is None}
@@ -41,8 +50,12 @@ async def observe(kube: CachedKube, live: Manifest, spec: ImageServiceSpec, rele
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     found, secrets = await together(kube.list(IMAGE_STORE, namespace), _read_all(kube, namespace, secret_names(spec)))
     mine = stores.referring(name, found)
-    claims = await read_claims(kube, namespace, mine, staging_claim(spec))
-    return World(found, stores.judge(mine, claims, release, spec.api.replicas), secrets, claims)
+    claims, credentials = await together(
+        read_claims(kube, namespace, mine, staging_claim(spec)), read_credentials(kube, namespace, mine, release)
+    )
+    kept = await _read_kept(kube, live, mine, credentials)
+    verdicts = stores.judge(mine, claims, release, spec.api.replicas, credentials, kept=kept)
+    return World(found, verdicts, secrets, claims)
 
 
 async def read_claims(
@@ -68,8 +81,37 @@ def secret_names(spec: ImageServiceSpec) -> list[str]:
     return sorted(names)
 
 
-async def _read_all(kube: CachedKube, namespace: str, names: list[str]) -> dict[str, Manifest | None]:
-    found = await together(*(kube.get(SECRET, namespace, name) for name in names))
+async def read_credentials(
+    kube: CachedKube, namespace: str, mine: Sequence[Manifest], release: Release | None
+) -> dict[str, Found]:
+    """Read the Secrets and ConfigMaps of stores; return name -> credentials, or what is wrong with them."""
+    referred = [store_credentials.references(store) for store in mine]
+    secrets, config_maps = await together(
+        _read_all(kube, namespace, sorted({found.secret for found in referred if found.secret})),
+        _read_all(kube, namespace, sorted({found.config_map for found in referred if found.config_map}), CONFIG_MAP),
+    )
+    return store_credentials.resolve_all(mine, secrets, config_maps, release)
+
+
+async def _read_kept(
+    kube: CachedKube, live: Manifest, mine: Sequence[Manifest], credentials: Mapping[str, Found]
+) -> dict[str, KeptFiles]:
+    """Return, of stores whose credentials are unusable now, the files that their pods have from before."""
+    metadata = live["metadata"]
+    unusable = [store for store in mine if isinstance(credentials.get(store["metadata"]["name"]), Blocked)]
+    found = {}
+    for store in unusable:
+        name = store_secret_name(metadata["name"], store_id_of(store))
+        secret = await kube.get(SECRET, metadata["namespace"], name)
+        if secret is not None and is_controlled_by(secret, live):
+            found[store["metadata"]["name"]] = store_credentials.kept_files(secret)
+    return found
+
+
+async def _read_all(
+    kube: CachedKube, namespace: str, names: list[str], kind: Kind = SECRET
+) -> dict[str, Manifest | None]:
+    found = await together(*(kube.get(kind, namespace, name) for name in names))
     return dict(zip(names, found, strict=True))
 
 

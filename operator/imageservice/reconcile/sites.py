@@ -14,8 +14,8 @@ from imageservice.reconcile.together import together
 from imageservice.render.config_secret import config_secret
 from imageservice.render.deployment import deployment
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import COMPONENT_CONFIG, COMPONENT_EDGE, EDGE_LABEL, service_labels
-from imageservice.render.names import api_name, label_value
+from imageservice.render.labels import COMPONENT_CONFIG, COMPONENT_EDGE, COMPONENT_STORE, EDGE_LABEL, service_labels
+from imageservice.render.names import api_name, label_value, store_secret_name
 from imageservice.render.poddisruptionbudget import pod_disruption_budget
 from imageservice.render.service import service
 from imageservice.runtime.cached import CachedKube
@@ -63,15 +63,18 @@ class Workloads:
         self._kube = kube
         self._owner = owner
 
-    async def lay_ground(self, sites: Sequence[SiteWork]) -> None:
-        """Make or repair all that pods need before they start."""
-        await together(*(self._at(site, self._ground(site)) for site in sites))
+    async def lay_ground(self, sites: Sequence[SiteWork], credentials: Sequence[Manifest]) -> None:
+        """Make or repair all that pods need before they start. `credentials` are the Secrets of the stores."""
+        await together(
+            *(children.ensure(self._kube, SECRET, self._owner, secret) for secret in credentials),
+            *(self._at(site, self._ground(site)) for site in sites),
+        )
 
     async def deploy(self, sites: Sequence[SiteWork]) -> None:
         """Make or repair the Deployments, and note in each site what is there then."""
         await together(*(self._at(site, self._pods(site)) for site in sites if site.trouble is None))
 
-    async def clear(self, sites: Sequence[SiteWork], edges: Collection[str]) -> None:
+    async def clear_sites(self, sites: Sequence[SiteWork], edges: Collection[str]) -> None:
         """Delete what belongs to older configurations of sites that have rolled out, and to edges that are no more.
 
         Only after the roll-out: an old pod that restarts needs its files. `edges` are the stores that may have an edge,
@@ -93,6 +96,13 @@ class Workloads:
         configs = service_labels(name, COMPONENT_CONFIG)
         await together(*gone, children.prune(self._kube, SECRET, self._owner, configs, is_needed))
 
+    async def clear_credentials(self, stores: Collection[str]) -> None:
+        """Delete the Secrets of stores that are no more: no pod mounts them now. `stores` are the ids of all others."""
+        name = self._owner["metadata"]["name"]
+        names = {store_secret_name(name, store_id) for store_id in stores}
+        labels = service_labels(name, COMPONENT_STORE)
+        await children.prune(self._kube, SECRET, self._owner, labels, lambda live: live["metadata"]["name"] in names)
+
     async def _at(self, site: SiteWork, act: Coroutine[Any, Any, None]) -> None:
         try:
             await act
@@ -104,7 +114,7 @@ class Workloads:
     async def _ground(self, site: SiteWork) -> None:
         await together(
             children.ensure(self._kube, SERVICE, self._owner, site.service),
-            children.ensure(self._kube, SECRET, self._owner, site.config),
+            children.ensure(self._kube, SECRET, self._owner, site.config, unique=True),
             self._budget(site),
         )
 

@@ -30,16 +30,60 @@ Credentials = ApplicationCredential | PasswordCredential
 
 
 @dataclass(frozen=True)
+class CephCredentials:
+    """A user of a Ceph cluster, and how to find the cluster.
+
+    `user` is without `client.` in front. `monitors` are as in `mon_host` of ceph.conf, one or more. `fsid` is the id
+    that the cluster should have, None where any is taken. `settings` are further options of a given ceph.conf.
+    """
+
+    user: str
+    key: Sensitive
+    monitors: tuple[str, ...]
+    fsid: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class S3Credentials:
+    """An access key of S3."""
+
+    access_key: Sensitive
+    secret_key: Sensitive
+
+
+@dataclass(frozen=True)
+class KeptFiles:
+    """Files that the pods of a store have, name -> text: with them they go on while the user's Secret is unusable."""
+
+    files: tuple[tuple[str, Sensitive], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the files."""
+        return [name for name, _ in self.files]
+
+    def text(self, name: str) -> str:
+        """Return one file; raise KeyError where there is none."""
+        return dict(self.files)[name].reveal()
+
+
+StoreCredentials = CephCredentials | S3Credentials | Credentials | KeptFiles
+
+
+@dataclass(frozen=True)
 class StoreInputs:
     """One ImageStore that the service serves. `store_id` is its id inside Glance and the name of its ini section.
 
-    `shared` tells whether pods on different nodes see the same data in it: an EmptyDir never, a claim only if it can be
-    mounted by many nodes.
+    `credentials` are those of the store's own Secret, of the kind that its type has; None for a file system. `shared`
+    tells whether pods on different nodes see the same data in it: an EmptyDir never, a claim only if it can be mounted
+    by many nodes.
     """
 
     name: str
     store_id: str
     spec: ImageStoreSpec
+    credentials: StoreCredentials | None = None
     shared: bool = True
 
 

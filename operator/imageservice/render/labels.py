@@ -22,6 +22,7 @@ COMPONENT_EDGE = "edge"
 """The API at an edge: another component, or the Service of the centre would lead to its pods too."""
 COMPONENT_CONFIG = "config"
 COMPONENT_DATABASE = "database"
+COMPONENT_STORE = "store"
 
 
 def pod_selector(service: str, component: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What all our pods have in common: they pass the restricted Pod Security Standard and write only to volumes."""
 
+from collections.abc import Iterable
+
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
 
@@ -51,9 +53,41 @@ def restricted_container(image: str, container: Manifest) -> Manifest:
     }
 
 
+def with_node_privileges(spec: Manifest) -> Manifest:
+    """Return the pod with all that attaching volumes of the node takes: root, every privilege, the node's processes.
+
+    That is for its first container; the others stay as they are.
+
+    No namespace with a Pod Security Standard takes it, so nothing but what cannot be otherwise should ask for it.
+    """
+    pod = spec["securityContext"] | {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0}
+    container = spec["containers"][0] | {
+        "securityContext": {"privileged": True, "allowPrivilegeEscalation": True, "readOnlyRootFilesystem": True}
+    }
+    others = [_as_glance(other) for other in spec["containers"][1:]]
+    return spec | {"hostPID": True, "securityContext": pod, "containers": [container, *others]}
+
+
+def _as_glance(container: Manifest) -> Manifest:
+    """Return a container that is not root although its pod is."""
+    user = {"runAsNonRoot": True, "runAsUser": GLANCE_UID, "runAsGroup": GLANCE_UID}
+    return container | {"securityContext": {**container["securityContext"], **user}}
+
+
 def secret_volume(name: str, secret_name: str) -> Manifest:
     """Return a volume with the files of a Secret."""
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": SECRET_MODE}}
+
+
+def projected_volume(name: str, secret_names: Iterable[str]) -> Manifest:
+    """Return a volume with the files of several Secrets in one directory; what changes in them changes in the pods."""
+    sources = [{"secret": {"name": secret_name}} for secret_name in secret_names]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": SECRET_MODE}}
+
+
+def host_path(name: str, path: str, kind: str) -> Manifest:
+    """Return a directory of the node. `kind`: Directory, or DirectoryOrCreate."""
+    return {"name": name, "hostPath": {"path": path, "type": kind}}
 
 
 def empty_dir(name: str, **options: str) -> Manifest:

@@ -14,6 +14,9 @@ from imageservice.manifest import Manifest
 from imageservice.render import glance_config
 from imageservice.render.inputs import StoreInputs
 from imageservice.render.ports import MONITOR_PORT, MONITOR_PORT_NAME
+from imageservice.render.stores import ceph
+from imageservice.render.stores.members import filesystem_of
+from imageservice.render.stores.paths import DRIVER_FILES_DIR, conf_name, store_directory
 
 CONTAINER = "store-monitor"
 
@@ -76,18 +79,26 @@ MonitoredStore = MonitoredCeph | MonitoredFilesystem
 
 def is_monitored(spec: ImageStoreSpec) -> bool:
     """Tell whether the monitor looks at stores of this kind. Of the others only Glance itself knows how to use them."""
-    return spec.filesystem is not None
+    return spec.filesystem is not None or spec.ceph is not None
 
 
 def monitored(stores: Iterable[StoreInputs]) -> list[MonitoredStore]:
     """Return what the monitor is to look at."""
-    return [
-        MonitoredFilesystem(
-            store.store_id, f"{glance_config.store_directory(store.store_id)}/", store.spec.filesystem.volume.type
+    return [_monitored(store) for store in stores if is_monitored(store.spec)]
+
+
+def _monitored(store: StoreInputs) -> MonitoredStore:
+    if store.spec.ceph is not None:
+        return MonitoredCeph(
+            store.store_id,
+            f"{DRIVER_FILES_DIR}/{conf_name(store.store_id)}",
+            ceph.user_of(store),
+            store.spec.ceph.pool,
+            ceph.expected_fsid(store),
+            store.spec.ceph.connect_timeout_seconds,
         )
-        for store in stores
-        if store.spec.filesystem is not None
-    ]
+    volume = filesystem_of(store).volume.type
+    return MonitoredFilesystem(store.store_id, f"{store_directory(store.store_id)}/", volume)
 
 
 def monitor_settings(stores: Iterable[MonitoredStore], *, interval_seconds: int = INTERVAL_SECONDS) -> Manifest:

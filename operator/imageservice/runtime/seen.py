@@ -15,6 +15,7 @@ from imageservice.api.v1alpha1 import GROUP
 from imageservice.manifest import Manifest
 from imageservice.runtime.interests import Interests
 from imageservice.runtime.kinds import (
+    CONFIG_MAP,
     DEPLOYMENT,
     IMAGE_SERVICE,
     IMAGE_STORE,
@@ -33,7 +34,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"] | None
 """What a watch says of an object; None: it was in a list."""
 
 OWN_KINDS = (IMAGE_SERVICE, IMAGE_STORE)
-METADATA_KINDS = (SECRET, PERSISTENT_VOLUME_CLAIM)
+METADATA_KINDS = (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)
 """Kinds that users own too: all of them are watched, but only that they change, not what is in them."""
 WATCHED_KINDS = (*OWN_KINDS, DEPLOYMENT, JOB, SERVICE, POD_DISRUPTION_BUDGET, *METADATA_KINDS)
 _OWN_BY_NAME = {kind.kind: kind for kind in OWN_KINDS}

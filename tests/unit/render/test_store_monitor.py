@@ -13,7 +13,7 @@ from tests.unit.render import samples
 from imageservice.manifest import Manifest
 from imageservice.render.files import store_checks
 from imageservice.render.glance_config import CONFIG_DIR
-from imageservice.render.pods import pod_spec
+from imageservice.render.pods import pod_spec, restricted_container
 from imageservice.render.store_monitor import (
     PROGRAMS,
     SCRIPT,
@@ -73,7 +73,7 @@ def test_the_files_are_the_programs_and_the_settings() -> None:
 
 
 def test_the_programs_are_found_where_the_container_starts_them_and_start_each_other() -> None:
-    container = monitor_container("glance:1", MOUNTS)
+    container = restricted_container("glance:1", monitor_container(MOUNTS))
     assert container["command"][-1] == f"{CONFIG_DIR}/{SCRIPT}"
     script = program(SCRIPT)
     assert "from store_checks import" in script
@@ -122,8 +122,8 @@ def test_every_sentence_about_ceph_has_all_the_words_that_it_asks_for() -> None:
 
 
 def test_the_container_is_as_confined_as_that_of_the_api_and_needs_little() -> None:
-    container = monitor_container("glance:1", MOUNTS)
-    of_the_api = pod_spec(samples.inputs(), {"name": "glance-api"}, [])["containers"][0]
+    container = restricted_container("glance:1", monitor_container(MOUNTS))
+    of_the_api = pod_spec(samples.inputs(), [{"name": "glance-api"}], [])["containers"][0]
     assert container["securityContext"] == of_the_api["securityContext"]
     assert container["image"] == "glance:1"
     assert container["resources"] == {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -132,7 +132,7 @@ def test_the_container_is_as_confined_as_that_of_the_api_and_needs_little() -> N
 
 
 def test_a_monitor_that_does_not_answer_takes_no_pod_out_of_service() -> None:
-    container = monitor_container("glance:1", MOUNTS)
+    container = restricted_container("glance:1", monitor_container(MOUNTS))
     assert "readinessProbe" not in container
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 

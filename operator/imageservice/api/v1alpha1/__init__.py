@@ -26,6 +26,7 @@ from imageservice.api.v1alpha1.common import (
     VERSION,
     ApiModel,
     Condition,
+    ConfigMapReference,
     ImageServiceReference,
     ObjectMeta,
     SecretReference,
@@ -45,16 +46,7 @@ from imageservice.api.v1alpha1.imageservice import (
     ServedStore,
     Site,
 )
-from imageservice.api.v1alpha1.imagestore import (
-    EmptyDirVolume,
-    FilesystemStore,
-    FilesystemVolume,
-    ImageStore,
-    ImageStoreSpec,
-    ImageStoreStatus,
-    NFSVolume,
-    PersistentVolumeClaimVolume,
-)
+from imageservice.api.v1alpha1.imagestore import ImageStore, ImageStoreSpec, ImageStoreStatus
 from imageservice.api.v1alpha1.imports import (
     UNCHANGED,
     Conversion,
@@ -64,6 +56,17 @@ from imageservice.api.v1alpha1.imports import (
     WebDownload,
 )
 from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
+from imageservice.api.v1alpha1.store_ceph import CephStore
+from imageservice.api.v1alpha1.store_cinder import CinderStore
+from imageservice.api.v1alpha1.store_filesystem import (
+    EmptyDirVolume,
+    FilesystemStore,
+    FilesystemVolume,
+    NFSVolume,
+    PersistentVolumeClaimVolume,
+)
+from imageservice.api.v1alpha1.store_s3 import S3Store
+from imageservice.api.v1alpha1.store_swift import SwiftStore
 
 KINDS: tuple[type[ImageService] | type[ImageStore], ...] = (ImageService, ImageStore)
 """Every kind of the API."""
@@ -96,7 +99,10 @@ __all__ = [
     "ApiModel",
     "ApiServers",
     "Catalog",
+    "CephStore",
+    "CinderStore",
     "Condition",
+    "ConfigMapReference",
     "Conversion",
     "Database",
     "DatabaseSecretReference",
@@ -122,10 +128,12 @@ __all__ = [
     "PersistentVolumeClaimVolume",
     "ResourceAmounts",
     "Resources",
+    "S3Store",
     "SecretReference",
     "ServedStore",
     "Site",
     "Staging",
+    "SwiftStore",
     "Toleration",
     "TopologySpreadConstraint",
     "WebDownload",

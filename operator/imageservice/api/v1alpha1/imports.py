@@ -16,7 +16,7 @@ from imageservice.api.markers import (
     unset,
 )
 from imageservice.api.v1alpha1.common import ApiModel
-from imageservice.api.v1alpha1.imagestore import EmptyDirVolume, PersistentVolumeClaimVolume
+from imageservice.api.v1alpha1.store_filesystem import EmptyDirVolume, PersistentVolumeClaimVolume
 
 ImportMethod = Literal["glance-direct", "web-download", "copy-image", "glance-download"]
 FETCHING_METHODS = ("web-download", "glance-download")
