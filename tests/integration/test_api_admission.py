@@ -11,8 +11,18 @@ from typing import Any
 
 import pytest
 from tests.cluster.cluster import Cluster
+from tests.unit.api_stores import typed_store
 from tests.unit.test_api_agreement import places
-from tests.unit.test_api_samples import BAD, GOOD, MODELS, REMOVE, changed, image_service, image_store, in_spec
+from tests.unit.test_api_samples import (
+    BAD,
+    GOOD,
+    MODELS,
+    REMOVE,
+    changed,
+    image_service,
+    image_store,
+    in_spec,
+)
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import IMAGE_SERVICE_CONDITIONS, IMAGE_STORE_CONDITIONS
@@ -142,6 +152,13 @@ def nfs_store(**spec: Any) -> Manifest:
 IN_REGION_TWO = changed(image_service(), in_spec("identity.region"), "RegionTwo")
 ID, REGION = "`storeID` must not change", "`region` must not change"
 CHANGES: dict[str, Change] = {
+    "type of a store": Change(
+        typed_store("Ceph"), "type", "S3", "`type` must not change: make a new ImageStore and copy the images"
+    ),
+    "monitors, user and secret": Change(
+        typed_store("Ceph"), "ceph", {"secretRef": {"name": "new"}, "user": "new", "monitors": ["192.0.2.1"]}
+    ),
+    "options of a store": Change(typed_store("Swift"), "extraConfig", {"swift_store_retry_get_count": "3"}),
     "service of a store": Change(nfs_store(), "imageServiceRef.name", "b", "`imageServiceRef` must not change"),
     "id added to a store": Change(nfs_store(), "storeID", "b", ID),
     "id of a store": Change(nfs_store(storeID="a"), "storeID", "b", ID),

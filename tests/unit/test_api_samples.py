@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.unit.api_stores import BAD_STORES, FULL_CEPH, FULL_S3, GOOD_STORES, NAME, ONE_LINE, REMOVE, URL
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import API_VERSION, KINDS, ImageService, ImageStore
 from imageservice.manifest import Manifest
 
 Path = tuple[str | int, ...]
-REMOVE = object()
 MODELS: dict[str, type[ImageService] | type[ImageStore]] = {kind.resource.kind: kind for kind in KINDS}
 
 
@@ -108,6 +108,7 @@ GOOD: dict[str, Manifest] = {
         description="SSD in 東京: $HOME %(x)s [DEFAULT]",
         storeID="dcn_0-a",
     ),
+    **GOOD_STORES,
     "store with the longest name that is an id": image_store("a" * 63),
     "store with a longer name and an id": image_store("a" * 100 + ".b", storeID="b"),
 }
@@ -162,9 +163,6 @@ def store(path: str, value: Any, sentence: str, reading: str | None = "") -> Bad
     return Bad(GOOD["store on NFS"], in_spec(path), value, sentence, reading)
 
 
-NAME = "must be the name of a Kubernetes object"
-URL = "must be an http or https URL with a host, without user, query and fragment"
-ONE_LINE = "must be one line of text without control characters"
 REGISTERING = "must be set where `register` is true"
 
 BAD: dict[str, Bad] = {
@@ -257,8 +255,21 @@ BAD: dict[str, Bad] = {
         "imageServiceRef", REMOVE, "spec.imageServiceRef: Required value", "`spec.imageServiceRef` must be set"
     ),
     "store of an unknown type": store(
-        "type", "Ceph", 'supported values: "Filesystem"', "`spec.type` must be 'Filesystem'"
+        "type",
+        "NFS",
+        'supported values: "Filesystem", "Ceph",',
+        "`spec.type` must be 'Filesystem', 'Ceph',",
     ),
+    "store with the member of another type": store(
+        "type", "Ceph", "`filesystem` must be set where `type` is Filesystem, and only there"
+    ),
+    "store with two members": Bad(
+        FULL_CEPH,
+        in_spec("s3"),
+        FULL_S3["spec"]["s3"],
+        "`s3` must be set where `type` is S3, and only there",
+    ),
+    **{name: Bad(*case) for name, case in BAD_STORES.items()},
     "store without its member": store(
         "filesystem", REMOVE, "`filesystem` must be set where `type` is Filesystem, and only there"
     ),

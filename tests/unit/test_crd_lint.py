@@ -20,13 +20,17 @@ MAX_FILE_BYTES = 262_144  # above it, client-side `kubectl apply` cannot keep th
 ALLOWED_BOOLS = {
     "spec.identity.catalog.register": "asks for an action of the operator: there is no third state",
     "spec.filesystem.sparseUpload": "is a switch of Glance itself",
+    "spec.ceph.sparseUpload": "is a switch of Glance itself",
+    "spec.s3.createBucket": "is a switch of Glance itself",
+    "spec.swift.createContainer": "is a switch of Glance itself",
+    "spec.cinder.multipath": "is a switch of Glance itself",
     "status.stores[].default": "one store is, the others are not",
     "status.stores[].attached": "the configuration of Glance names the store or not",
     "status.stores[].ready": "short for the store's own condition, which holds the third state",
 }
 ALLOWED_MAPS = {
     "spec.api.nodeSelector": "has the form of every nodeSelector",
-    "spec.extraConfig": "the section is the key, as in the file",
+    "spec.extraConfig": "the section, or in a store the option, is the key, as in the file",
     "spec.extraConfig{}": "the option is the key, as in the file",
 }
 ATOMIC_LISTS = {

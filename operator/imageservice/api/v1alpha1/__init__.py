@@ -10,6 +10,7 @@ from imageservice.api.v1alpha1.common import (
     CATEGORY,
     CONDITIONS_ONLY_WHEN_TRUE,
     CONFIG_RENDERED,
+    CREDENTIALS_VALID,
     DATABASE_READY,
     GROUP,
     IDENTITY_READY,
@@ -23,6 +24,7 @@ from imageservice.api.v1alpha1.common import (
     VERSION,
     ApiModel,
     Condition,
+    ConfigMapReference,
     ImageServiceReference,
     ObjectMeta,
     SecretReference,
@@ -39,17 +41,19 @@ from imageservice.api.v1alpha1.imageservice import (
     ImageServiceStatus,
     ServedStore,
 )
-from imageservice.api.v1alpha1.imagestore import (
+from imageservice.api.v1alpha1.imagestore import ImageStore, ImageStoreSpec, ImageStoreStatus
+from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
+from imageservice.api.v1alpha1.store_ceph import CephStore
+from imageservice.api.v1alpha1.store_cinder import CinderStore
+from imageservice.api.v1alpha1.store_filesystem import (
     EmptyDirVolume,
     FilesystemStore,
     FilesystemVolume,
-    ImageStore,
-    ImageStoreSpec,
-    ImageStoreStatus,
     NFSVolume,
     PersistentVolumeClaimVolume,
 )
-from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
+from imageservice.api.v1alpha1.store_s3 import S3Store
+from imageservice.api.v1alpha1.store_swift import SwiftStore
 
 KINDS: tuple[type[ImageService] | type[ImageStore], ...] = (ImageService, ImageStore)
 """Every kind of the API."""
@@ -63,6 +67,7 @@ __all__ = [
     "CATEGORY",
     "CONDITIONS_ONLY_WHEN_TRUE",
     "CONFIG_RENDERED",
+    "CREDENTIALS_VALID",
     "DATABASE_READY",
     "GROUP",
     "IDENTITY_READY",
@@ -78,7 +83,10 @@ __all__ = [
     "ApiModel",
     "ApiServers",
     "Catalog",
+    "CephStore",
+    "CinderStore",
     "Condition",
+    "ConfigMapReference",
     "Database",
     "DatabaseSecretReference",
     "EmptyDirVolume",
@@ -99,8 +107,10 @@ __all__ = [
     "PersistentVolumeClaimVolume",
     "ResourceAmounts",
     "Resources",
+    "S3Store",
     "SecretReference",
     "ServedStore",
+    "SwiftStore",
     "Toleration",
     "TopologySpreadConstraint",
     "initial_status",

@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from imageservice.api.markers import RULES, Cel, Pattern, list_map, schema_format, unit
+from imageservice.api.markers import RULES, Cel, Pattern, list_map, map_keys, schema_format, unit
 from imageservice.manifest import Manifest
 
 GROUP: Final = "imageservice.dev"
@@ -22,6 +22,7 @@ CONFIG_RENDERED = "ConfigRendered"
 IDENTITY_READY = "IdentityReady"
 CATALOG_REGISTERED = "CatalogRegistered"
 API_AVAILABLE = "ApiAvailable"
+CREDENTIALS_VALID = "CredentialsValid"
 ATTACHED = "Attached"
 READY = "Ready"
 RECONCILING = "Reconciling"
@@ -136,6 +137,16 @@ Url = Annotated[
 ]
 """A plain http(s) URL. Users and passwords have no place in it: it is shown in status and logs."""
 
+OPTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,126}$"
+
+OptionValue = Annotated[str, Field(max_length=2000), Line]
+Options = Annotated[
+    dict[str, OptionValue],
+    Field(max_length=64),
+    map_keys(OPTION_NAME, "each option must be a letter followed by up to 126 letters, digits and `_`"),
+]
+"""Options of one section of glance-api.conf: name -> value."""
+
 Count = Annotated[int, Field(ge=0, le=1_000_000), schema_format("int32")]
 """A number of things that the operator counted."""
 
@@ -146,6 +157,12 @@ class SecretReference(ApiModel):
     """A Secret in the same namespace."""
 
     name: Annotated[ObjectName, Field(description="Name of the Secret.", examples=["glance-service-user"])]
+
+
+class ConfigMapReference(ApiModel):
+    """A ConfigMap in the same namespace."""
+
+    name: Annotated[ObjectName, Field(description="Name of the ConfigMap.", examples=["ceph-etc"])]
 
 
 class ImageServiceReference(ApiModel):

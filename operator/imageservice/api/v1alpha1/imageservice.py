@@ -28,9 +28,9 @@ from imageservice.api.v1alpha1.common import (
     Conditions,
     Count,
     Generation,
-    Line,
     ObjectMeta,
     ObjectName,
+    Options,
     SecretKey,
     Url,
     initial_status,
@@ -40,7 +40,6 @@ from imageservice.api.v1alpha1.imagestore import StoreID
 from imageservice.releases import RELEASES
 
 SECTION_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-OPTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,126}$"
 
 ReleaseName = Annotated[str, Field(max_length=16), OneOf(tuple(RELEASES))]
 
@@ -56,12 +55,6 @@ ContainerImage = Annotated[
     ),
 ]
 
-OptionValue = Annotated[str, Field(max_length=2000), Line]
-Options = Annotated[
-    dict[str, OptionValue],
-    Field(max_length=64),
-    map_keys(OPTION_NAME, "each option must be a letter followed by up to 126 letters, digits and `_`"),
-]
 ExtraConfig = Annotated[
     dict[str, Options],
     Field(max_length=32),

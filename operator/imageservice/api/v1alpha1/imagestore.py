@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from imageservice.api.markers import (
-    IN_SCHEMA,
     Cel,
     Column,
     Pattern,
@@ -15,12 +14,10 @@ from imageservice.api.markers import (
     union_rules,
     unset,
 )
-from imageservice.api.quantities import Size
 from imageservice.api.v1alpha1.common import (
     API_VERSION,
     CATEGORY,
     IMAGE_STORE_CONDITIONS,
-    ON_ONE_LINE,
     READY_EXAMPLE,
     ApiModel,
     Conditions,
@@ -28,9 +25,14 @@ from imageservice.api.v1alpha1.common import (
     ImageServiceReference,
     Line,
     ObjectMeta,
-    ObjectName,
+    Options,
     initial_status,
 )
+from imageservice.api.v1alpha1.store_ceph import CephStore
+from imageservice.api.v1alpha1.store_cinder import CinderStore
+from imageservice.api.v1alpha1.store_filesystem import FilesystemStore
+from imageservice.api.v1alpha1.store_s3 import S3Store
+from imageservice.api.v1alpha1.store_swift import SwiftStore
 
 STORE_ID = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 MAX_STORE_ID_LENGTH = 63
@@ -49,129 +51,13 @@ StoreID = Annotated[
 ]
 
 
-class PersistentVolumeClaimVolume(ApiModel):
-    """A PersistentVolumeClaim that already exists."""
-
-    claim_name: Annotated[
-        ObjectName,
-        Field(
-            description="Name of the PersistentVolumeClaim in this namespace. With more than one API replica it must "
-            "be ReadWriteMany. The operator never makes, changes or deletes it.",
-            examples=["images"],
-        ),
-    ]
-
-
-class NFSVolume(ApiModel):
-    """An NFS share that the nodes mount."""
-
-    server: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=253,
-            description="Host name or IP address of the NFS server, as the nodes resolve it.",
-            examples=["nfs.example"],
-        ),
-        Pattern(r"^[A-Za-z0-9:]([-A-Za-z0-9.:]*[A-Za-z0-9:])?$", "must be a host name or an IP address"),
-    ]
-    path: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=1024,
-            description="Path that the server exports.",
-            examples=["/exports/images"],
-        ),
-        Pattern(f"^/{ON_ONE_LINE}$", "must be an absolute path on one line, like /exports/images"),
-        Cel(
-            "!self.split('/').exists(part, part == '..')",
-            "must not have `..` as a part of the path",
-            check=lambda path: ".." not in path.split("/"),
-        ),
-    ]
-
-
-class EmptyDirVolume(ApiModel):
-    """A directory of the pod, gone with the pod."""
-
-    size_limit: Annotated[
-        Size | None,
-        Field(
-            description="How much the directory may hold; the pod is evicted when it holds more.",
-            examples=["10Gi"],
-        ),
-        unset("no limit but the node's disk"),
-    ] = None
-
-
-class FilesystemVolume(ApiModel):
-    """The volume of a filesystem store: `type` names the one member that is set."""
-
-    rules: ClassVar[tuple[Cel, ...]] = union_rules(
-        "type",
-        {"PersistentVolumeClaim": "persistentVolumeClaim", "NFS": "nfs", "EmptyDir": "emptyDir"},
-    )
-
-    type: Annotated[
-        Literal["PersistentVolumeClaim", "NFS", "EmptyDir"],
-        Field(
-            description="Kind of volume. EmptyDir loses all images with the pod and is not shared by replicas: use it "
-            "for trials only.",
-            examples=["PersistentVolumeClaim"],
-        ),
-    ]
-    persistent_volume_claim: Annotated[
-        PersistentVolumeClaimVolume | None,
-        Field(
-            description="An existing PersistentVolumeClaim. Set where `type` is PersistentVolumeClaim.",
-            examples=[{"claimName": "images"}],
-        ),
-        unset("not set"),
-    ] = None
-    nfs: Annotated[
-        NFSVolume | None,
-        Field(
-            description="An NFS share. Set where `type` is NFS.",
-            examples=[{"server": "nfs.example", "path": "/exports/images"}],
-        ),
-        unset("not set"),
-    ] = None
-    empty_dir: Annotated[
-        EmptyDirVolume | None,
-        Field(
-            description="A directory of the pod. Set where `type` is EmptyDir.",
-            examples=[{"sizeLimit": "10Gi"}],
-        ),
-        unset("not set"),
-    ] = None
-
-
-class FilesystemStore(ApiModel):
-    """A store that keeps each image as a file (Glance: store type `file`)."""
-
-    volume: Annotated[
-        FilesystemVolume,
-        Field(
-            description="The volume that holds the image files.",
-            examples=[{"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "images"}}],
-        ),
-    ]
-    sparse_upload: Annotated[
-        bool,
-        Field(
-            description="Whether runs of zeros in an image are stored as holes, which saves space in raw images "
-            "(Glance option filesystem_thin_provisioning).",
-            examples=[True],
-        ),
-        IN_SCHEMA,
-    ] = False
-
-
 class ImageStoreSpec(ApiModel):
     """What the user wants of a store."""
 
-    rules: ClassVar[tuple[Cel, ...]] = union_rules("type", {"Filesystem": "filesystem"})
+    rules: ClassVar[tuple[Cel, ...]] = union_rules(
+        "type",
+        {"Filesystem": "filesystem", "Ceph": "ceph", "S3": "s3", "Swift": "swift", "Cinder": "cinder"},
+    )
 
     image_service_ref: Annotated[
         ImageServiceReference,
@@ -199,8 +85,8 @@ class ImageStoreSpec(ApiModel):
         unset("none"),
     ] = None
     type: Annotated[
-        Literal["Filesystem"],
-        Field(description="Kind of store: the member of the same name is set. Immutable.", examples=["Filesystem"]),
+        Literal["Filesystem", "Ceph", "S3", "Swift", "Cinder"],
+        Field(description="Kind of store: the member of the same name is set. Immutable.", examples=["Ceph"]),
         immutable("`type` must not change: make a new ImageStore and copy the images"),
     ]
     filesystem: Annotated[
@@ -211,6 +97,50 @@ class ImageStoreSpec(ApiModel):
         ),
         unset("not set"),
     ] = None
+    ceph: Annotated[
+        CephStore | None,
+        Field(
+            description="A store of block devices of Ceph. Set where `type` is Ceph.",
+            examples=[{"pool": "images", "secretRef": {"name": "central-ceph"}, "monitors": ["192.0.2.1:6789"]}],
+        ),
+        unset("not set"),
+    ] = None
+    s3: Annotated[
+        S3Store | None,
+        Field(
+            description="A store in a bucket of S3. Set where `type` is S3.",
+            examples=[
+                {"endpointURL": "https://s3.example", "bucket": "images", "secretRef": {"name": "images-bucket"}}
+            ],
+        ),
+        unset("not set"),
+    ] = None
+    swift: Annotated[
+        SwiftStore | None,
+        Field(
+            description="A store in a container of Swift. Set where `type` is Swift.",
+            examples=[{"authURL": "https://keystone.example/v3", "secretRef": {"name": "glance-swift-user"}}],
+        ),
+        unset("not set"),
+    ] = None
+    cinder: Annotated[
+        CinderStore | None,
+        Field(
+            description="A store of volumes of Cinder. Set where `type` is Cinder. Pods that serve it run as root with "
+            "full privileges on their node, because they attach the volumes.",
+            examples=[{"authURL": "https://keystone.example/v3", "secretRef": {"name": "glance-cinder-user"}}],
+        ),
+        unset("not set"),
+    ] = None
+    extra_config: Annotated[
+        Options,
+        Field(
+            description="More options of the store's section of glance-api.conf: option, value. Options that Glance "
+            "does not know for this type of store and those that the operator sets itself are refused.",
+            examples=[{"swift_store_retry_get_count": "3"}],
+        ),
+        unset("none"),
+    ] = Field(default_factory=dict)
 
 
 class ImageStoreStatus(ApiModel):
@@ -235,7 +165,7 @@ class ImageStoreStatus(ApiModel):
 
 
 class ImageStore(ApiModel):
-    """One place where the image data of an ImageService lives: a filesystem on a claim, an NFS share or an EmptyDir."""
+    """One place where the image data of an ImageService lives: a file system, Ceph, S3, Swift or Cinder."""
 
     resource: ClassVar[Resource] = Resource(
         kind="ImageStore",
