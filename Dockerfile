@@ -89,6 +89,8 @@ RUN apt-get update \
  && useradd --uid 42415 --gid 42415 --home-dir /var/lib/glance --create-home --skel /nonexistent \
       --shell /usr/sbin/nologin glance
 COPY --from=glance-packages /opt/glance /opt/glance
+COPY containers/glance/on-node /opt/glance/on-node/iscsiadm
+RUN for program in multipath multipathd nvme; do ln -s iscsiadm "/opt/glance/on-node/$program"; done
 ENV PATH=/opt/glance/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1
 # The parts that only come together here fit.

@@ -10,18 +10,20 @@ from pathlib import Path
 import yaml
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import ImageService
+from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
-from imageservice.reconcile import stores
+from imageservice.reconcile import store_credentials, stores
 from imageservice.reconcile.observe import World, accept, resolve_inputs, secret_names, secret_values
-from imageservice.releases import RELEASES
+from imageservice.releases import RELEASES, Release
 from imageservice.render import ini
 from imageservice.render.config_secret import config_secret
 from imageservice.render.database_job import database_job, database_secret
 from imageservice.render.deployment import deployment
+from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.poddisruptionbudget import pod_disruption_budget
 from imageservice.render.service import service
+from imageservice.render.store_secret import store_secret
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
 from imageservice.status.masking import redact
@@ -34,7 +36,7 @@ class NotRenderable(Exception):  # noqa: N818 - a verdict on the input
 def render(files: Iterable[Path], settings: Settings | None = None) -> list[Manifest]:
     """Return the children of every ImageService in the files.
 
-    The files hold the ImageServices, their ImageStores, the Secrets and PersistentVolumeClaims that they refer to.
+    The files hold the ImageServices, their ImageStores, the Secrets, ConfigMaps and claims that they refer to.
     Raise NotRenderable where something is missing or wrong.
     """
     manifests = [document for path in files for document in yaml.safe_load_all(path.read_text()) if document]
@@ -50,33 +52,56 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         found = read(ImageService, live)
         if isinstance(found, InvalidObject):
             raise NotRenderable(found.message)
-        spec = found.spec
-        release = RELEASES[spec.release]
+        release = RELEASES[found.spec.release]
         namespaced = [_as_live(other) for other in manifests if _namespace(other) == _namespace(item)]
-        image_stores = [other for other in namespaced if other.get("kind") == "ImageStore"]
-        mine = stores.referring(live["metadata"]["name"], image_stores)
-        claims = {
-            name: _find(namespaced, "PersistentVolumeClaim", name) for m in mine if (name := stores.claim_name(m))
-        }
-        verdicts = stores.judge(mine, claims, release, spec.api.replicas)
-        secrets = {name: _find(namespaced, "Secret", name) for name in secret_names(spec)}
-        world = World(image_stores, verdicts, secrets)
-        accept(spec, release, verdicts)
-        inputs = resolve_inputs(live, spec, world, settings)
-        config, database = config_secret(inputs), database_secret(inputs)
-        database_name = database["metadata"]["name"]
-        children = [
-            service(inputs),
-            config,
-            pod_disruption_budget(inputs),
-            database,
-            database_job(inputs, "prepare", database_name),
-            deployment(inputs, config["metadata"]["name"]),
-            database_job(inputs, "contract", database_name),
-        ]
+        world = _world(live, found.spec, release, namespaced)
+        accept(found.spec, release, world.verdicts)
+        inputs = resolve_inputs(live, found.spec, world, settings)
+        children = _children(inputs)
     except (Blocked, ValueError) as error:
         raise NotRenderable(f"ImageService {_namespace(item)}/{live['metadata']['name']}: {error}") from error
-    return [redacted(child, secret_values(secrets)) for child in children if child is not None]
+    confidential = secret_values(world.secrets)
+    confidential += [value for store in inputs.stores for value in store_credentials.confidential(store.credentials)]
+    return [redacted(child, confidential) for child in children]
+
+
+def _world(live: Manifest, spec: ImageServiceSpec, release: Release, namespaced: Sequence[Manifest]) -> World:
+    """Return what a reconcile would read. Raise Blocked for a store with a fault: it would be left out."""
+    image_stores = [other for other in namespaced if other.get("kind") == "ImageStore"]
+    mine = stores.referring(live["metadata"]["name"], image_stores)
+    referred = [store_credentials.references(store) for store in mine]
+    named = {
+        "PersistentVolumeClaim": [stores.claim_name(store) for store in mine],
+        "Secret": [*secret_names(spec), *(found.secret for found in referred)],
+        "ConfigMap": [found.config_map for found in referred],
+    }
+    claims, secrets, config_maps = (
+        {name: _find(namespaced, kind, name) for name in names if name} for kind, names in named.items()
+    )
+    credentials = store_credentials.resolve_all(mine, secrets, config_maps, release)
+    verdicts = stores.judge(mine, claims, release, spec.api.replicas, credentials)
+    for verdict in verdicts:
+        if verdict.problem is not None:
+            problem = verdict.problem
+            raise Blocked(problem.condition, problem.reason, f"ImageStore {verdict.name}: {problem.message}")
+    return World(image_stores, verdicts, secrets)
+
+
+def _children(inputs: ImageServiceInputs) -> list[Manifest]:
+    """Return every child, in the order of their making."""
+    config, database = config_secret(inputs), database_secret(inputs)
+    database_name = database["metadata"]["name"]
+    children = [
+        service(inputs),
+        config,
+        *(store_secret(inputs, store) for store in inputs.stores),
+        pod_disruption_budget(inputs),
+        database,
+        database_job(inputs, "prepare", database_name),
+        deployment(inputs, config["metadata"]["name"]),
+        database_job(inputs, "contract", database_name),
+    ]
+    return [child for child in children if child is not None]
 
 
 def redacted(manifest: Manifest, confidential: Sequence[Sensitive]) -> Manifest:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-from imageservice.render import glance_config
+from imageservice.render import glance_config, stores
 from imageservice.render.inputs import ImageServiceInputs
+from imageservice.render.stores.paths import DRIVER_FILES_DIR, OPTIONS_DIR, store_directory
 
 START_SECONDS = 90
 STOP_SECONDS = 60
@@ -30,23 +32,45 @@ def write_config(inputs: ImageServiceInputs, directory: Path, port: int) -> Path
     for path in (glance_config.STAGING_DIR, glance_config.TASKS_DIR, glance_config.RUN_DIR, glance_config.CONFIG_DIR):
         local(directory, path).mkdir(parents=True, exist_ok=True)
     for store in inputs.stores:
-        local(directory, glance_config.store_directory(store.store_id)).mkdir(parents=True, exist_ok=True)
+        local(directory, store_directory(store.store_id)).mkdir(parents=True, exist_ok=True)
     config = local(directory, glance_config.CONFIG_DIR)
     changes = {path: str(local(directory, path)) for path in _PATHS}
     listener = {"0.0.0.0": "127.0.0.1", ":9292": f":{port}"}
     for name, text in glance_config.config_files(inputs).items():
         all_changes = changes | (listener if name == glance_config.GUNICORN_CONF else {})
         (config / name).write_text(_changed(text, all_changes), encoding="utf-8")
+    _write_store_files(inputs, directory, changes)
     return config
 
 
-_PATHS = (glance_config.DATA_DIR, glance_config.RUN_DIR, glance_config.CONFIG_DIR)
+_PATHS = (glance_config.DATA_DIR, glance_config.RUN_DIR, glance_config.CONFIG_DIR, DRIVER_FILES_DIR)
+
+
+def options_directory(config: Path) -> Path:
+    """Return what is `OPTIONS_DIR` in a pod. Glance looks into the home directory before it looks into /etc."""
+    return config.parent / ".glance" / Path(OPTIONS_DIR).name
+
+
+def _write_store_files(inputs: ImageServiceInputs, directory: Path, changes: Mapping[str, str]) -> None:
+    """Write what the pods have of the stores' Secrets."""
+    config = local(directory, glance_config.CONFIG_DIR)
+    places = {
+        stores.Place.DRIVER_FILES: local(directory, DRIVER_FILES_DIR),
+        stores.Place.OPTIONS: options_directory(config),
+    }
+    for store in inputs.stores:
+        place = stores.place(store)
+        if place is None:
+            continue
+        places[place].mkdir(parents=True, exist_ok=True)
+        for name, text in stores.files(store).items():
+            (places[place] / name).write_text(_changed(text, changes), encoding="utf-8")
 
 
 def _changed(text: str, changes: Mapping[str, str]) -> str:
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    return text
+    """Replace all at once, longer texts before those that they begin with."""
+    longest_first = sorted(changes, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda found: changes[found[0]], text)
 
 
 def local(directory: Path, path: str) -> Path:

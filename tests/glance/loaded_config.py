@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 
 warnings.simplefilter("ignore")
 
 import glance_store  # noqa: E402
 from glance.common import wsgi_app  # noqa: E402
 from glance.db.sqlalchemy import api as database  # noqa: E402
+from glance_store._drivers.swift.utils import SwiftParams  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 
 
@@ -22,7 +24,10 @@ def main() -> None:
     database.get_engine()
     conf = cfg.CONF
     sections: dict[str, dict[str, list[str]]] = {}
-    cfg.ConfigParser(os.path.join(os.environ["OS_GLANCE_CONFIG_DIR"], "glance-api.conf"), sections).parse()  # noqa: PTH118
+    config_directory = Path(os.environ["OS_GLANCE_CONFIG_DIR"])
+    options_directory = config_directory.parent / ".glance" / "glance.conf.d"
+    for path in (config_directory / "glance-api.conf", *options_directory.glob("*.conf")):
+        cfg.ConfigParser(str(path), sections).parse()
     unknown, read = [], {}
     for section, options in sections.items():
         group = conf if section == "DEFAULT" else conf._groups.get(section)
@@ -39,6 +44,12 @@ def main() -> None:
         "groups": sorted(conf._groups),
         "default_options": sorted(conf._opts),
         "stores": list(conf.enabled_backends),
+        "types": dict(conf.enabled_backends),
+        "swift_accounts": {
+            name: SwiftParams(conf, backend=name).params[name]
+            for name, driver in conf.enabled_backends.items()
+            if driver == "swift"
+        },
         "url_prefixes": {name: backend["store"].url_prefix for name, backend in backends.items()},
         "weights": {name: backend["store"].weight for name, backend in backends.items() if not name.startswith("os_")},
     }

@@ -23,6 +23,7 @@ from tests.waiting import wait_for
 
 from imageservice.render import glance_config
 from imageservice.render.inputs import Credentials, ImageServiceInputs, PasswordCredential
+from imageservice.render.stores.paths import store_directory
 
 pytestmark = pytest.mark.glance
 
@@ -158,7 +159,7 @@ def test_an_image_goes_to_the_default_store_and_comes_back(glance: GlanceProcess
     assert (found["status"], found["stores"]) == ("active", "central")
     assert found["os_hash_value"] == hashlib.sha512(data).hexdigest()
     assert glance.call("GET", f"/v2/images/{image_id}/file", token=user.token).body == data
-    stored = glance.path(glance_config.store_directory("central")) / image_id
+    stored = glance.path(store_directory("central")) / image_id
     assert hashlib.sha256(stored.read_bytes()).digest() == hashlib.sha256(data).digest()
 
 
@@ -275,7 +276,7 @@ def test_a_terminated_pod_finishes_the_transfers_that_run(
         uploaded_id = create_image(glance, user)
         download = SlowDownload.start(glance, user, image_id)
         slow_upload = SlowUpload.start(glance, user, uploaded_id, data[:MEBIBYTE])
-        stored = glance.path(glance_config.store_directory("central")) / uploaded_id
+        stored = glance.path(store_directory("central")) / uploaded_id
         wait_for(stored.exists, 20, "the upload has begun")
         glance.terminate()
         _wait_until_refused(glance)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cluster import local, state
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import Unavailable
@@ -141,6 +142,21 @@ def test_the_quickstart_is_accepted_in_a_restricted_namespace(release: Cluster) 
         "secret/glance-service-user",
         "secret/keystone-admin",
     ]
+
+
+OTHERS_KINDS = ("CephBlockPool", "CephClient", "ExternalSecret")
+"""What Rook and External Secrets are told: their CRDs are not in this cluster."""
+
+
+@pytest.mark.parametrize("sample", ["cinder", "external-secrets", "nfs", "rook", "s3", "swift"])
+def test_the_sample_of_each_store_is_accepted_in_a_restricted_namespace(release: Cluster, sample: str) -> None:
+    files = sorted((QUICKSTART.parent / sample).glob("*.yaml"))
+    found = [item for path in files for item in yaml.safe_load_all(path.read_text()) if item]
+    ours = [item for item in found if item["kind"] not in OTHERS_KINDS]
+    command = ("apply", "-n", "images", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", "-")
+    told = release.kubectl(*command, stdin=yaml.safe_dump_all(ours)).stdout
+    assert len(told.splitlines()) == len(ours)
+    assert {"ImageService", "ImageStore"} <= {item["kind"] for item in ours}
 
 
 # The operator with the rights of the chart

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.cluster
 STORES = (samples.store("central"), samples.store("a_b"), samples.store("c", samples.EMPTY_DIR))
 CASES: dict[str, ImageServiceInputs] = {
     "small": samples.inputs(),
+    "every type": samples.inputs(
+        stores=(*(samples.store_of(kind) for kind in ("Ceph", "S3", "Swift")), samples.store_of("Ceph", "x" * 63))
+    ),
     "full": samples.inputs(name=LONGEST, stores=STORES, **FULL),
     "alone": samples.other(samples.inputs(api={"replicas": 1}), stores_are_shared=False),
 }
@@ -50,6 +53,10 @@ def server_side_apply(cluster: Cluster, namespace: str, manifest: Manifest) -> M
     return live
 
 
+RESTRICTED = ("small", "every type")
+"""The cases whose stores no restricted namespace has anything against."""
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_child_is_taken_without_a_warning_and_is_then_as_wanted(
     control_plane: Cluster, namespace: str, case: str
@@ -60,10 +67,11 @@ def test_every_child_is_taken_without_a_warning_and_is_then_as_wanted(
         assert is_settled(wanted, live), f"{child['kind']} {child['metadata']['name']}"
 
 
+@pytest.mark.parametrize("case", RESTRICTED)
 def test_the_pods_pass_the_restricted_pod_security_standard_of_the_api_server(
-    control_plane: Cluster, namespace: str
+    control_plane: Cluster, namespace: str, case: str
 ) -> None:
-    for index, child in enumerate(in_namespace("small", namespace)):
+    for index, child in enumerate(in_namespace(case, namespace)):
         if "template" in child.get("spec", {}):
             metadata = {"name": f"pod-{index}", "namespace": namespace}
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": child["spec"]["template"]["spec"]}
@@ -81,6 +89,19 @@ def test_an_nfs_volume_is_all_that_the_restricted_standard_has_against_a_service
         'violates PodSecurity "restricted:latest": restricted volume types '
         '(volume "store-central" uses restricted volume type "nfs")'
     )
+
+
+def test_pods_that_attach_volumes_of_cinder_are_valid_and_a_restricted_namespace_says_what_it_has_against_them(
+    control_plane: Cluster, namespace: str
+) -> None:
+    inputs = samples.inputs(stores=(samples.store_of("Cinder"),))
+    spec = deployment(inputs, "config")["spec"]["template"]["spec"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "cinder", "namespace": namespace}, "spec": spec}
+    refused = control_plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod), check=False)
+    for word in ("host namespaces (hostPID=true)", "privileged", 'restricted volume type "hostPath"', "runAsUser=0"):
+        assert word in refused.stderr
+    pod["metadata"] = {"name": "cinder", "namespace": "default"}
+    control_plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
 
 
 def test_a_deployment_turns_from_rolling_to_recreate_and_back(control_plane: Cluster, namespace: str) -> None:

@@ -38,7 +38,7 @@ NAMESPACES = (
 AUTH_SECTION = "keystone_authtoken"
 AUTH_PLUGINS = ("password", "v3applicationcredential")
 """The ways to authenticate that are rendered; options of other plugins would be of no use beside them."""
-STORE_TYPES = ("file",)
+STORE_TYPES = ("cinder", "file", "rbd", "s3", "swift")
 COMMAND_LINE = ("config_dir", "config_file", "config_source")
 """Where to find the configuration: options of the command line, without effect in a file."""
 RESERVED_STORES = {"os_glance_staging_store": "file", "os_glance_tasks_store": "file"}
@@ -103,8 +103,13 @@ def file_options(conf: cfg.ConfigOpts) -> dict[str, Table]:
 
 def store_options() -> dict[str, Table]:
     """Return store type -> options of the section of such a store."""
-    drivers = multi_backend._list_driver_opts()
-    return {kind: table([*drivers[kind], *driver._MULTI_BACKEND_OPTS]) for kind in STORE_TYPES}
+    return {kind: table([*driver_options(kind), *driver._MULTI_BACKEND_OPTS]) for kind in STORE_TYPES}
+
+
+def driver_options(kind: str) -> list[cfg.Opt]:
+    """Return the options of a driver, which is listed by its name or by its module, as `glance.store.rbd.Store`."""
+    listed = multi_backend._list_driver_opts()
+    return next(options for name, options in listed.items() if kind in name.split("."))
 
 
 def collect() -> dict[str, object]:
@@ -118,7 +123,7 @@ def collect() -> dict[str, object]:
     sections, stores = file_options(conf), store_options()
     if getattr(driver, "SHARED_CONF_GROUP", None) == SHARED_STORE_SECTION:
         for kind in STORE_TYPES:
-            sections.setdefault(SHARED_STORE_SECTION, {}).update(table(multi_backend._list_driver_opts()[kind]))
+            sections.setdefault(SHARED_STORE_SECTION, {}).update(table(driver_options(kind)))
     sections = {name: options for name, options in sections.items() if options}
     known = {*sections, *sections["DEFAULT"]}
     return {

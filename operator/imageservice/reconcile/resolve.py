@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,12 @@ from imageservice.status.imageservice import RESOLVED_REFS
 # What the Glance images bring a driver for; SQLite is for one process on one node.
 DATABASE_SCHEMES = ("mysql+pymysql", "postgresql+psycopg2")
 APPLICATION_CREDENTIAL_KEYS = ("application_credential_id", "application_credential_secret")
-OPEN_KEYS = {"username", "project_name", "user_domain_name", "project_domain_name", "application_credential_id"}
+OPEN_KEYS = {
+    *("username", "project_name", "user_domain_name", "project_domain_name", "application_credential_id"),
+    *("userID", "adminID"),
+}
+"""Keys of Secrets whose values are names."""
+CEPH_FILES = (".conf", ".keyring")
 PASSWORD_KEYS = ("username", "password", "project_name")
 LEAST_LINE_LENGTH = 8
 """Shorter lines of a value are like other words."""
@@ -106,14 +112,20 @@ def _required(values: Mapping[str, str], key: str, name: str, field: str) -> Sen
 def confidential(secret: Manifest | None) -> list[Sensitive]:
     """Return what of a Secret must be masked: all values but the names in credentials, and a URL's password by itself.
 
-    Of a value of several lines each line that is not short is one too, as pods print lines. The names are left out
-    because masking `glance` would make every message unreadable.
+    Of a value of several lines each line that is not short is one too, as pods print lines; of Ceph's files just the
+    keys in them. The names are left out because masking `glance` would make every message unreadable.
     """
     values = []
     for key, encoded in ((secret or {}).get("data") or {}).items():
         text = "" if key in OPEN_KEYS else _text(encoded)
-        values += [text, *_passwords(text), *_lines(text)]
+        parts = _ceph_keys(text) if key.endswith(CEPH_FILES) else _lines(text)
+        values += [text, *_passwords(text), *parts]
     return [Sensitive(value) for value in values if value]
+
+
+def _ceph_keys(text: str) -> list[str]:
+    """Return the keys in a ceph.conf or a keyring."""
+    return re.findall(r"^\s*key\s*=\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
 
 
 def _lines(text: str) -> list[str]:

@@ -5,14 +5,16 @@ Both reconcilers ask here, so that the ImageService and each ImageStore always t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import ImageServiceSpec, ImageStore, ImageStoreSpec
+from imageservice.api.v1alpha1 import CREDENTIALS_VALID, ImageServiceSpec, ImageStore, ImageStoreSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
+from imageservice.reconcile.store_credentials import MEMBERS, Found
 from imageservice.releases import Release
-from imageservice.render.inputs import StoreInputs
-from imageservice.render.options import reserved_store_ids
+from imageservice.render.inputs import StoreCredentials, StoreInputs
+from imageservice.render.options import check_store_options, reserved_store_ids
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 
 SHARED_ACCESS_MODE = "ReadWriteMany"
@@ -22,7 +24,7 @@ SHARED_ACCESS_MODE = "ReadWriteMany"
 class StoreVerdict:
     """One ImageStore that refers to the service; `problem` is None where the service can serve it.
 
-    `shared` tells whether pods on several nodes can have the store at once.
+    `shared` tells whether pods on several nodes can have the store at once. `credentials` are those of its own Secret.
     """
 
     name: str
@@ -30,13 +32,14 @@ class StoreVerdict:
     spec: ImageStoreSpec | None
     shared: bool = True
     problem: Blocked | None = None
+    credentials: StoreCredentials | None = None
 
     @property
     def inputs(self) -> StoreInputs:
         """What rendering needs of this store. Only for stores without a problem."""
         if self.spec is None:
             raise ValueError(f"ImageStore {self.name} has no readable spec")
-        return StoreInputs(name=self.name, store_id=self.store_id, spec=self.spec)
+        return StoreInputs(name=self.name, store_id=self.store_id, spec=self.spec, credentials=self.credentials)
 
 
 def referring(service_name: str, stores: Sequence[Manifest]) -> list[Manifest]:
@@ -59,42 +62,55 @@ def claim_name(store: Manifest) -> str | None:
 
 
 def judge(
-    stores: Sequence[Manifest], claims: Mapping[str, Manifest | None], release: Release | None, replicas: int
+    stores: Sequence[Manifest],
+    claims: Mapping[str, Manifest | None],
+    release: Release | None,
+    replicas: int,
+    credentials: Mapping[str, Found] = MappingProxyType({}),
 ) -> list[StoreVerdict]:
     """Judge all stores of one service. `stores` comes from `referring`; `claims` holds every claim they name.
 
+    `credentials` comes from `store_credentials.resolve_all`: a store of a type that has some is refused without them.
     Of two stores with one id the oldest has it. A store that only one pod can have is refused while the service runs
     several replicas: each would see other images, or never start.
     """
+    seen = _Seen(claims, release, replicas, credentials)
     verdicts: list[StoreVerdict] = []
     taken: dict[str, str] = {}
     for manifest in stores:
-        verdict = _judge_one(manifest, claims, release, replicas, taken)
+        verdict = _judge_one(manifest, seen, taken)
         if verdict.problem is None or verdict.problem.condition != ACCEPTED:
             taken.setdefault(verdict.store_id, verdict.name)
         verdicts.append(verdict)
     return verdicts
 
 
-def _judge_one(
-    manifest: Manifest,
-    claims: Mapping[str, Manifest | None],
-    release: Release | None,
-    replicas: int,
-    taken: Mapping[str, str],
-) -> StoreVerdict:
+@dataclass(frozen=True)
+class _Seen:
+    """What was read beside the stores: the arguments of `judge`."""
+
+    claims: Mapping[str, Manifest | None]
+    release: Release | None
+    replicas: int
+    credentials: Mapping[str, Found]
+
+
+def _judge_one(manifest: Manifest, seen: _Seen, taken: Mapping[str, str]) -> StoreVerdict:
     name = manifest["metadata"]["name"]
     found = read(ImageStore, manifest)
     if isinstance(found, InvalidObject):
         return StoreVerdict(name, "", None, problem=Blocked(ACCEPTED, "InvalidSpec", found.message))
     spec, store_id = found.spec, found.store_id
-    shared = _shared(spec, claims)
+    shared, credentials = _shared(spec, seen.claims), seen.credentials.get(name)
     problem = (
-        _id_problem(store_id, name, release, taken)
-        or _claim_problem(claim_name(manifest), claims)
-        or (_sharing_problem(replicas) if not shared and replicas > 1 else None)
+        _id_problem(store_id, name, seen.release, taken)
+        or _options_problem(StoreInputs(name, store_id, spec), seen.release)
+        or _claim_problem(claim_name(manifest), seen.claims)
+        or (_sharing_problem(seen.replicas) if not shared and seen.replicas > 1 else None)
+        or _credentials_problem(spec, credentials)
     )
-    return StoreVerdict(name, store_id, spec, shared, problem)
+    usable = None if isinstance(credentials, Blocked) else credentials
+    return StoreVerdict(name, store_id, spec, shared, problem, usable)
 
 
 def _id_problem(store_id: str, name: str, release: Release | None, taken: Mapping[str, str]) -> Blocked | None:
@@ -113,6 +129,19 @@ def _id_problem(store_id: str, name: str, release: Release | None, taken: Mappin
             "create it with another spec.storeID.",
         )
     return None
+
+
+def _options_problem(store: StoreInputs, release: Release | None) -> Blocked | None:
+    problems = check_store_options(release, store) if release else []
+    return Blocked(ACCEPTED, "InvalidExtraConfig", " ".join(problems)) if problems else None
+
+
+def _credentials_problem(spec: ImageStoreSpec, credentials: Found | None) -> Blocked | None:
+    if isinstance(credentials, Blocked):
+        return credentials
+    if spec.type not in MEMBERS or credentials is not None:
+        return None
+    return Blocked(CREDENTIALS_VALID, "NotEvaluated", "The credentials of the store have not been read yet.")
 
 
 def _claim_problem(claim: str | None, claims: Mapping[str, Manifest | None]) -> Blocked | None:

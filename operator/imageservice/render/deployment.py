@@ -1,15 +1,14 @@
 """The Deployment of the API pods."""
 
-from collections.abc import Callable, Mapping
-
-from imageservice.api.v1alpha1 import FilesystemVolume
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
-from imageservice.render.inputs import ImageServiceInputs, StoreInputs
+from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.labels import COMPONENT_API, labels, metadata, pod_selector
-from imageservice.render.names import api_name, volume_name
+from imageservice.render.names import api_name
 from imageservice.render.pods import empty_dir, pod_spec, secret_volume
 from imageservice.render.service import API_PORT, API_PORT_NAME
+from imageservice.render.store_mounts import store_mounts, store_variables, store_volumes, with_store_privileges
+from imageservice.render.store_secret import content_annotations
 
 CONTAINER = "glance-api"
 HEALTHCHECK = "/healthcheck"
@@ -24,6 +23,8 @@ SPREAD_OVER_NODES = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whe
 def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
     """Build the Deployment. Its pods read the config Secret of that name, so that another config rolls them."""
     grace = inputs.spec.api.termination_grace_period_seconds
+    served = glance_config.in_order(inputs)
+    pod = pod_spec(inputs, _container(inputs), _volumes(inputs, config_secret_name))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -38,10 +39,13 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
             "template": {
                 "metadata": {
                     "labels": labels(inputs, COMPONENT_API),
-                    "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
+                    "annotations": {
+                        "kubectl.kubernetes.io/default-container": CONTAINER,
+                        **content_annotations(inputs, served),
+                    },
                 },
                 "spec": {
-                    **pod_spec(inputs, _container(inputs), _volumes(inputs, config_secret_name)),
+                    **with_store_privileges(pod, served),
                     "terminationGracePeriodSeconds": grace,
                     "topologySpreadConstraints": _spread(inputs),
                 },
@@ -70,6 +74,7 @@ def _container(inputs: ImageServiceInputs) -> Manifest:
             {"name": "OS_GLANCE_CONFIG_DIR", "value": glance_config.CONFIG_DIR},
             {"name": "HOME", "value": _TEMPORARY},
             {"name": "POD_IPS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}},
+            *store_variables(glance_config.in_order(inputs)),
         ],
         "ports": [{"name": API_PORT_NAME, "containerPort": API_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _LEAVE_THE_SERVICE]}}},
@@ -109,7 +114,7 @@ def _volumes(inputs: ImageServiceInputs, config_secret_name: str) -> list[Manife
         empty_dir("run", medium="Memory", sizeLimit=RUN_SIZE),
         empty_dir("staging"),
         empty_dir("tasks"),
-        *(_store_volume(store) for store in glance_config.in_order(inputs)),
+        *store_volumes(inputs.name, glance_config.in_order(inputs)),
     ]
 
 
@@ -120,43 +125,8 @@ def _mounts(inputs: ImageServiceInputs) -> list[Manifest]:
         {"name": "run", "mountPath": glance_config.RUN_DIR},
         {"name": "staging", "mountPath": glance_config.STAGING_DIR},
         {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
-        *(
-            {"name": volume_name(store.store_id), "mountPath": glance_config.store_directory(store.store_id)}
-            for store in glance_config.in_order(inputs)
-            if store.spec.filesystem is not None
-        ),
+        *store_mounts(glance_config.in_order(inputs)),
     ]
-
-
-def _store_volume(store: StoreInputs) -> Manifest:
-    """Return the volume of a store. Raises ValueError where the member that its `type` names is missing."""
-    if store.spec.filesystem is None:
-        raise ValueError(f"ImageStore {store.name} is of type {store.spec.type} but has no such member")
-    volume = store.spec.filesystem.volume
-    source = _SOURCES[volume.type](volume)
-    if source is None:
-        raise ValueError(f"the volume of ImageStore {store.name} is of type {volume.type} but has no such member")
-    return {"name": volume_name(store.store_id), **source}
-
-
-def _claim(volume: FilesystemVolume) -> Manifest | None:
-    claim = volume.persistent_volume_claim
-    return None if claim is None else {"persistentVolumeClaim": claim.to_manifest()}
-
-
-def _nfs(volume: FilesystemVolume) -> Manifest | None:
-    return None if volume.nfs is None else {"nfs": volume.nfs.to_manifest()}
-
-
-def _pod_directory(volume: FilesystemVolume) -> Manifest | None:
-    return None if volume.empty_dir is None else {"emptyDir": volume.empty_dir.to_manifest()}
-
-
-_SOURCES: Mapping[str, Callable[[FilesystemVolume], Manifest | None]] = {
-    "PersistentVolumeClaim": _claim,
-    "NFS": _nfs,
-    "EmptyDir": _pod_directory,
-}
 
 
 def _spread(inputs: ImageServiceInputs) -> list[Manifest]:

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 
 import jinja2
 
-from imageservice.render import ini
+from imageservice.render import ini, stores
 from imageservice.render.inputs import ApplicationCredential, Credentials, ImageServiceInputs, StoreInputs
-from imageservice.render.options import DRIVERS, known_options
+from imageservice.render.options import known_options
 from imageservice.render.service import API_PORT
+from imageservice.render.stores.cinder import PRIVILEGES
+from imageservice.render.stores.drivers import DRIVERS
 
 CONFIG_DIR = "/etc/image-service"
 """Where the config Secret is mounted. Not /etc/glance: that directory belongs to the image."""
 DATA_DIR = "/var/lib/glance"
-STORES_DIR = f"{DATA_DIR}/stores"
 STAGING_DIR = f"{DATA_DIR}/staging"
 TASKS_DIR = f"{DATA_DIR}/tasks"
 RUN_DIR = "/run/glance"
@@ -84,14 +85,14 @@ def config_files(inputs: ImageServiceInputs) -> dict[str, str]:
 
 def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
     """Return the sections and options of glance-api.conf; `spec.extraConfig`, checked before, comes last and wins."""
-    stores = in_order(inputs)
+    served = in_order(inputs)
     sections: dict[str, dict[str, str]] = {
         "DEFAULT": {
-            "enabled_backends": ini.dict_value({store.store_id: DRIVERS[store.spec.type] for store in stores}),
+            "enabled_backends": ini.dict_value({store.store_id: DRIVERS[store.spec.type] for store in served}),
             "use_stderr": "true",
         },
         "glance_store": {"default_backend": inputs.default_store_id},
-        **{store.store_id: _store(store, default=store.store_id == inputs.default_store_id) for store in stores},
+        **{store.store_id: _store(store, default=store.store_id == inputs.default_store_id) for store in served},
         "os_glance_staging_store": {"filesystem_store_datadir": STAGING_DIR},
         "os_glance_tasks_store": {"filesystem_store_datadir": TASKS_DIR},
         "database": _database(inputs),
@@ -100,6 +101,8 @@ def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
         "oslo_concurrency": {"lock_path": f"{RUN_DIR}/locks"},
         "wsgi": {"task_pool_threads": str(TASK_THREADS)},
     }
+    if any(store.spec.type == "Cinder" for store in served):
+        sections |= {section: dict(options) for section, options in PRIVILEGES.items()}
     known = known_options(inputs.release)
     for section, options in SAFE_DEFAULTS.items():
         sections.setdefault(section, {}).update(
@@ -115,22 +118,9 @@ def in_order(inputs: ImageServiceInputs) -> list[StoreInputs]:
     return sorted(inputs.stores, key=lambda store: (store.store_id != inputs.default_store_id, store.store_id))
 
 
-def store_directory(store_id: str) -> str:
-    """Return where the volume of a filesystem store is mounted: no two stores share it."""
-    return f"{STORES_DIR}/{store_id}"
-
-
 def _store(store: StoreInputs, *, default: bool) -> dict[str, str]:
-    """Return the section of one store, named by its id."""
-    options = {"weight": DEFAULT_STORE_WEIGHT} if default else {}
-    if store.spec.description:
-        options["store_description"] = store.spec.description
-    if store.spec.filesystem is not None:
-        # The slash at the end: Glance takes an image whose store is gone for one of any store whose URL its own begins
-        # with, and `central` begins `central2`.
-        options["filesystem_store_datadir"] = f"{store_directory(store.store_id)}/"
-        options["filesystem_thin_provisioning"] = "true" if store.spec.filesystem.sparse_upload else "false"
-    return options
+    """Return the section of one store, named by its id; its credentials are in files of their own."""
+    return ({"weight": DEFAULT_STORE_WEIGHT} if default else {}) | stores.section(store)
 
 
 def _database(inputs: ImageServiceInputs) -> dict[str, str]:

@@ -30,12 +30,42 @@ Credentials = ApplicationCredential | PasswordCredential
 
 
 @dataclass(frozen=True)
+class CephCredentials:
+    """A user of a Ceph cluster, and how to find the cluster.
+
+    `user` is without `client.` in front. `monitors` are as in `mon_host` of ceph.conf, one or more. `fsid` is the id
+    that the cluster should have, None where any is taken. `settings` are further options of a given ceph.conf.
+    """
+
+    user: str
+    key: Sensitive
+    monitors: tuple[str, ...]
+    fsid: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class S3Credentials:
+    """An access key of S3."""
+
+    access_key: Sensitive
+    secret_key: Sensitive
+
+
+StoreCredentials = CephCredentials | S3Credentials | Credentials
+
+
+@dataclass(frozen=True)
 class StoreInputs:
-    """One ImageStore that the service serves. `store_id` is its id inside Glance and the name of its ini section."""
+    """One ImageStore that the service serves. `store_id` is its id inside Glance and the name of its ini section.
+
+    `credentials` are those of the store's own Secret, of the kind that its type has; None for a file system.
+    """
 
     name: str
     store_id: str
     spec: ImageStoreSpec
+    credentials: StoreCredentials | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ MANAGED_BY = "image-service-operator"
 COMPONENT_API = "api"
 COMPONENT_CONFIG = "config"
 COMPONENT_DATABASE = "database"
+COMPONENT_STORE = "store"
 
 
 def pod_selector(service: str, component: str) -> dict[str, str]:

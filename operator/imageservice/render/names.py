@@ -15,6 +15,8 @@ MAX_LABEL = 63
 """Longest DNS label and longest label value, in characters."""
 
 _HASH_LENGTH = 10
+_LONGEST_SUFFIX = 40
+"""Leaves room for the hash of an owner, and for something of its name."""
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -52,6 +54,13 @@ def volume_name(store_id: str) -> str:
         return plain
     ending = f"-{text_hash(store_id)}"
     return re.sub(r"[^a-z0-9]+", "-", plain)[: MAX_LABEL - len(ending)].rstrip("-") + ending
+
+
+def store_secret_name(service: str, store_id: str) -> str:
+    """Return the name of the Secret with the credentials of a store, the same whatever is in it."""
+    plain = f"store-{store_id}"
+    fits = len(plain) <= _LONGEST_SUFFIX and _DNS_1035_LABEL.fullmatch(plain)
+    return child_name(service, plain if fits else f"store-{text_hash(store_id)}")
 
 
 def label_value(name: str) -> str:

@@ -14,12 +14,10 @@ from typing import Any
 from imageservice.releases import RELEASES, Release
 from imageservice.render import ini
 from imageservice.render.inputs import StoreInputs
+from imageservice.render.stores.drivers import DRIVERS, OWNED_IN_STORES
 
 Option = Mapping[str, Any]
 """`type` (string, integer, float, boolean, list, dict), and where it applies `min`, `max`, `choices`, `bounds`."""
-
-DRIVERS = {"Filesystem": "file"}
-"""Type of an ImageStore -> name of Glance's driver for it in `enabled_backends`."""
 
 _STORES = "it is made of the ImageStore objects"
 _ACCESS = "it comes from spec.identity and the Secret named there"
@@ -61,6 +59,7 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "insecure": _CHECKED,
         "delay_auth_decision": "requests without a token are turned away by Glance itself",
     },
+    "privsep_osbrick": {"helper_command": "pods that serve a store in Cinder are root already"},
     "paste_deploy": dict.fromkeys(("flavor", "config_file"), "the pipeline is always that of the flavor keystone"),
     "oslo_concurrency": {"lock_path": "locks are in a volume of the pod"},
     "healthcheck": dict.fromkeys(
@@ -74,18 +73,6 @@ OWNED_SECTIONS = {
     "os_glance_staging_store": "staging is a volume of the pod",
     "os_glance_tasks_store": "the working directory of tasks is a volume of the pod",
 }
-
-OWNED_IN_STORES: Mapping[str, Mapping[str, str]] = {
-    "file": {
-        "filesystem_store_datadir": "it comes from spec.filesystem.volume of the ImageStore",
-        "filesystem_store_datadirs": "it comes from spec.filesystem.volume of the ImageStore",
-        "filesystem_store_metadata_file": "locations are not shown to clients",
-        "filesystem_thin_provisioning": "it comes from spec.filesystem.sparseUpload of the ImageStore",
-        "store_description": "it comes from spec.description of the ImageStore",
-        "weight": "it comes from spec.defaultStore",
-    },
-}
-"""Driver -> the same for options in the section of a store."""
 
 _BOOLEANS = ("true", "1", "on", "yes", "false", "0", "off", "no")
 _LONGEST_NAME_SHOWN = 64
@@ -149,6 +136,13 @@ def check_extra_config(
     return problems
 
 
+def check_store_options(release: Release, store: StoreInputs) -> list[str]:
+    """Return a sentence for each thing in `spec.extraConfig` of the store that cannot be, as `check_extra_config`."""
+    section = _store_section(release, store.store_id, DRIVERS[store.spec.type])
+    found = (section.problem(option, value) for option, value in sorted(store.spec.extra_config.items()))
+    return [problem for problem in found if problem]
+
+
 @dataclass(frozen=True)
 class _Section:
     """One section of the file: the options that Glance knows there, and which of them are rendered from fields."""
@@ -177,10 +171,13 @@ class _Section:
 def _section(release: Release, name: str, drivers: Mapping[str, str]) -> _Section | None:
     """Return the section `name`; None where neither Glance nor a store has one of that name."""
     if name in drivers:
-        driver = drivers[name]
-        return _Section(release.name, name, store_options(release, driver), OWNED_IN_STORES[driver])
+        return _store_section(release, name, drivers[name])
     known = known_options(release).get(name)
     return None if known is None else _Section(release.name, name, known, OWNED.get(name, {}))
+
+
+def _store_section(release: Release, store_id: str, driver: str) -> _Section:
+    return _Section(release.name, store_id, store_options(release, driver), OWNED_IN_STORES[driver])
 
 
 def _wanted(option: Option, value: str) -> str | None:

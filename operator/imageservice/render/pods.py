@@ -1,5 +1,7 @@
 """What all our pods have in common: they pass the restricted Pod Security Standard and write only to volumes."""
 
+from collections.abc import Iterable
+
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
 
@@ -48,9 +50,32 @@ def pod_spec(inputs: ImageServiceInputs, container: Manifest, volumes: list[Mani
     return spec
 
 
+def with_node_privileges(spec: Manifest) -> Manifest:
+    """Return the pod with all that attaching volumes of the node takes: root, every privilege, the node's processes.
+
+    No namespace with a Pod Security Standard takes it, so nothing but what cannot be otherwise should ask for it.
+    """
+    pod = spec["securityContext"] | {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0}
+    container = spec["containers"][0] | {
+        "securityContext": {"privileged": True, "allowPrivilegeEscalation": True, "readOnlyRootFilesystem": True}
+    }
+    return spec | {"hostPID": True, "securityContext": pod, "containers": [container, *spec["containers"][1:]]}
+
+
 def secret_volume(name: str, secret_name: str) -> Manifest:
     """Return a volume with the files of a Secret."""
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": SECRET_MODE}}
+
+
+def projected_volume(name: str, secret_names: Iterable[str]) -> Manifest:
+    """Return a volume with the files of several Secrets in one directory; what changes in them changes in the pods."""
+    sources = [{"secret": {"name": secret_name}} for secret_name in secret_names]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": SECRET_MODE}}
+
+
+def host_path(name: str, path: str, kind: str) -> Manifest:
+    """Return a directory of the node. `kind`: Directory, or DirectoryOrCreate."""
+    return {"name": name, "hostPath": {"path": path, "type": kind}}
 
 
 def empty_dir(name: str, **options: str) -> Manifest:

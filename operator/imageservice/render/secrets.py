@@ -15,7 +15,7 @@ from imageservice.render.names import child_name
 def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[str, str]) -> Manifest:
     """Build the immutable Secret `<name>-<component>-<hash of the content>` that holds `files`."""
     content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).digest()
-    suffix = f"{component}-{_slow_hash(content, inputs.uid)}"
+    suffix = f"{component}-{slow_hash(content, inputs.uid)}"
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -27,7 +27,7 @@ def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[
 
 
 @functools.lru_cache(maxsize=4096)
-def _slow_hash(content: bytes, salt: str) -> str:
+def slow_hash(content: bytes, salt: str) -> str:
     """Return a hash of secret content that may be shown to those who may not read the content.
 
     Names of Secrets are visible to many more people than what is in them, so the hash is one that is slow to compute:

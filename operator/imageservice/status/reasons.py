@@ -41,7 +41,14 @@ REASONS: dict[str, Nature] = {
     "InvalidDatabaseURL": Nature.BAD_INPUT,
     "InvalidCredentials": Nature.BAD_INPUT,
     "ClaimNotFound": Nature.WAITING,
+    "ConfigMapNotFound": Nature.WAITING,
     "ImageServiceNotFound": Nature.WAITING,
+    # CredentialsValid (ImageStore)
+    "CredentialsValid": Nature.GOOD,
+    "InvalidCephCredentials": Nature.BAD_INPUT,
+    "InvalidCephConfig": Nature.BAD_INPUT,
+    "MonitorsMissing": Nature.BAD_INPUT,
+    "ApplicationCredentialUnsupported": Nature.BAD_INPUT,
     # ConfigRendered
     "Rendered": Nature.GOOD,
     "InvalidValue": Nature.BAD_INPUT,

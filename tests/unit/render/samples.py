@@ -6,7 +6,15 @@ from typing import Any
 from imageservice.api.v1alpha1 import ImageServiceSpec, ImageStoreSpec
 from imageservice.manifest import Manifest
 from imageservice.releases import RELEASES
-from imageservice.render.inputs import Credentials, ImageServiceInputs, PasswordCredential, StoreInputs
+from imageservice.render.inputs import (
+    CephCredentials,
+    Credentials,
+    ImageServiceInputs,
+    PasswordCredential,
+    S3Credentials,
+    StoreCredentials,
+    StoreInputs,
+)
 from imageservice.sensitive import Sensitive
 
 PASSWORD = "user-secret-9f2c"
@@ -15,6 +23,23 @@ SERVICE_USER = PasswordCredential(username="glance", password=Sensitive(PASSWORD
 CLAIM = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "images"}}
 NFS = {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/exports/images"}}
 EMPTY_DIR = {"type": "EmptyDir", "emptyDir": {}}
+CEPH_KEY = "AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA=="
+CEPH_USER = CephCredentials("glance", Sensitive(CEPH_KEY), ("192.0.2.1:6789", "[v2:192.0.2.2:3300,v1:192.0.2.2:6789]"))
+ACCESS_KEY = S3Credentials(Sensitive("access-key-4c"), Sensitive("secret-key-7d"))
+STORE_USER = PasswordCredential("images", Sensitive("store-secret-5b"), "image-data", "ops", "cloud")
+MEMBERS: Manifest = {
+    "Ceph": {"secretRef": {"name": "store-secret"}},
+    "S3": {"endpointURL": "https://s3.example", "bucket": "images", "secretRef": {"name": "store-secret"}},
+    "Swift": {"authURL": "https://keystone.example/v3", "secretRef": {"name": "store-secret"}},
+    "Cinder": {"authURL": "https://keystone.example/v3", "secretRef": {"name": "store-secret"}},
+}
+"""Type of a store with credentials -> the least of its member in the spec."""
+CREDENTIALS: dict[str, StoreCredentials] = {
+    "Ceph": CEPH_USER,
+    "S3": ACCESS_KEY,
+    "Swift": STORE_USER,
+    "Cinder": STORE_USER,
+}
 
 
 def spec(**changes: Any) -> ImageServiceSpec:
@@ -40,6 +65,25 @@ def store(store_id: str = "central", volume: Manifest | None = None, **changes: 
         **changes,
     }
     return StoreInputs(name=store_id, store_id=store_id, spec=ImageStoreSpec.model_validate(manifest))
+
+
+def store_of(
+    kind: str,
+    store_id: str = "",
+    credentials: StoreCredentials | None = None,
+    *,
+    spec: Manifest | None = None,
+    **member: Any,
+) -> StoreInputs:
+    """Return a store of a type with credentials; `member` changes what is in the member of that type."""
+    manifest = {
+        "imageServiceRef": {"name": "glance"},
+        "type": kind,
+        kind.lower(): {**MEMBERS[kind], **member},
+        **(spec or {}),
+    }
+    name = store_id or kind.lower()
+    return StoreInputs(name, name, ImageStoreSpec.model_validate(manifest), credentials or CREDENTIALS[kind])
 
 
 def inputs(

@@ -14,10 +14,12 @@ from imageservice.manifest import Manifest
 from imageservice.render.config_secret import config_secret
 from imageservice.render.database_job import database_job, database_secret
 from imageservice.render.deployment import deployment
+from imageservice.render.glance_config import in_order
 from imageservice.render.inputs import ApplicationCredential, ImageServiceInputs
 from imageservice.render.labels import COMPONENT_API, pod_selector
 from imageservice.render.poddisruptionbudget import pod_disruption_budget
 from imageservice.render.service import service, service_url
+from imageservice.render.store_secret import store_secret
 from imageservice.sensitive import Sensitive
 
 
@@ -33,6 +35,7 @@ def children(inputs: ImageServiceInputs) -> list[Manifest]:
         database_job(inputs, "prepare", database["metadata"]["name"]),
         database_job(inputs, "contract", database["metadata"]["name"]),
         *([budget] if budget else []),
+        *(secret for store in in_order(inputs) if (secret := store_secret(inputs, store))),
     ]
 
 
@@ -72,7 +75,7 @@ def test_every_name_and_label_is_legal_for_every_legal_name_of_a_service(name: s
 
 
 def test_the_same_input_gives_the_same_children_in_whatever_order_it_comes() -> None:
-    stores = [samples.store(name) for name in ("central", "b", "c")]
+    stores = [samples.store("central"), samples.store("b"), *(samples.store_of(kind) for kind in samples.MEMBERS)]
     expected = children(samples.inputs(stores=tuple(stores), **FULL))
     for seed in range(5):
         shuffled = random.Random(seed).sample(stores, len(stores))
@@ -143,7 +146,8 @@ def test_scaling_changes_the_number_of_pods_and_nothing_else() -> None:
 
 
 def test_every_pod_passes_the_restricted_pod_security_standard() -> None:
-    for template in pod_templates(samples.inputs(stores=(samples.store(volume=samples.NFS),))):
+    stores = (samples.store(volume=samples.NFS), *(samples.store_of(kind) for kind in ("Ceph", "S3", "Swift")))
+    for template in pod_templates(samples.inputs(stores=stores)):
         pod = template["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
@@ -157,7 +161,7 @@ def test_every_pod_passes_the_restricted_pod_security_standard() -> None:
                 "readOnlyRootFilesystem": True,
             }
             assert not [port for port in container.get("ports", []) if "hostPort" in port]
-        allowed = {"name", "secret", "emptyDir", "persistentVolumeClaim"}
+        allowed = {"name", "secret", "projected", "emptyDir", "persistentVolumeClaim"}
         for volume in pod["volumes"]:
             # NFS is what the user asked for; the standard lets everything but such volumes pass.
             assert set(volume) <= allowed or volume["name"] == "store-central"

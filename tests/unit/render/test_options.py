@@ -11,13 +11,14 @@ from imageservice.releases import RELEASES, Release
 from imageservice.render import glance_config
 from imageservice.render.options import (
     OWNED,
-    OWNED_IN_STORES,
     OWNED_SECTIONS,
     check_extra_config,
+    check_store_options,
     known_options,
     reserved_store_ids,
     store_options,
 )
+from imageservice.render.stores.drivers import DRIVERS, OWNED_IN_STORES
 
 RELEASE = RELEASES["2026.1"]
 STORES = (samples.store("central"), samples.store("b_2"))
@@ -106,13 +107,23 @@ def test_whatever_is_written_the_messages_are_short_single_lines_without_the_val
         assert "s3cr3t" not in sentence
 
 
+EVERY_STORE = (
+    samples.store("central", description="x"),
+    samples.store_of("Ceph"),
+    samples.store_of("S3", region="r"),
+    samples.store_of("Swift", region="r"),
+    samples.store_of("Cinder", region="r", volumeType="t"),
+)
+
+
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 def test_every_rendered_option_is_known_and_either_owned_or_free(release: Release) -> None:
-    inputs = samples.inputs(release=release.name, stores=(samples.store("central", description="x"),))
+    inputs = samples.inputs(release=release.name, stores=EVERY_STORE)
+    drivers = {store.store_id: DRIVERS[store.spec.type] for store in EVERY_STORE}
     for section, options in glance_config.glance_api_conf(inputs).items():
         known, owned = known_options(release).get(section, {}), OWNED.get(section, {})
-        if section == "central":
-            known, owned = store_options(release, "file"), OWNED_IN_STORES["file"]
+        if section in drivers:
+            known, owned = store_options(release, drivers[section]), OWNED_IN_STORES[drivers[section]]
         free = FREE.get(section, set()) | set(glance_config.SAFE_DEFAULTS.get(section, {}))
         for option in options:
             assert option in known, f"[{section}] {option}"
@@ -127,7 +138,52 @@ def test_every_owned_option_is_known_to_some_release() -> None:
         for option in options
     }
     assert {(section, option) for section, options in OWNED.items() for option in options} - known == set()
-    assert set(OWNED_IN_STORES["file"]) - set(store_options(RELEASE, "file")) == set()
+    assert set(OWNED_IN_STORES) == set(DRIVERS.values())
+    for driver, options in OWNED_IN_STORES.items():
+        in_stores = {option for release in RELEASES.values() for option in store_options(release, driver)}
+        assert set(options) - in_stores == set(), driver
+
+
+SECRET_OPTION = re.compile("password|secret|access_key|_key$|credential|store_user$|user_name")
+
+
+def test_no_option_for_a_secret_is_left_to_extra_config() -> None:
+    for driver, owned in OWNED_IN_STORES.items():
+        for release in RELEASES.values():
+            secret = {option for option in store_options(release, driver) if SECRET_OPTION.search(option)}
+            assert secret <= set(owned), driver
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value", "sentence"),
+    [
+        (
+            "Ceph",
+            "rbd_store_pool",
+            "x",
+            "[ceph] rbd_store_pool is set by the operator: it comes from spec.ceph.pool",
+        ),
+        ("Ceph", "rados_connect_timeout", "5", "it comes from spec.ceph.connectTimeoutSeconds of the ImageStore."),
+        ("Ceph", "rbd_store_pol", "x", "Glance 2026.1 has no option [ceph] rbd_store_pol."),
+        ("Ceph", "s3_store_bucket", "x", "Glance 2026.1 has no option [ceph] s3_store_bucket."),
+        ("S3", "s3_store_secret_key", "x", "it comes from the Secret that spec.s3.secretRef of the ImageStore names."),
+        ("S3", "s3_store_enable_data_integrity_protection", "maybe", "must be true or false."),
+        ("Swift", "swift_store_multi_tenant", "true", "all images are in the account that the Secret names."),
+        ("Swift", "swift_store_retry_get_counts", "1", "did you mean swift_store_retry_get_count?"),
+        ("Cinder", "rootwrap_config", "/x", "the pods that serve such a store are root already."),
+        ("Cinder", "cinder_http_retries", "-1", "must be a whole number from 0."),
+    ],
+)
+def test_each_wrong_option_of_a_store_is_named_with_its_cure(kind: str, option: str, value: str, sentence: str) -> None:
+    (found,) = check_store_options(RELEASE, samples.store_of(kind, spec={"extraConfig": {option: value}}))
+    assert sentence in found
+
+
+def test_a_store_takes_the_other_options_of_its_driver() -> None:
+    swift = samples.store_of("Swift", spec={"extraConfig": {"swift_store_retry_get_count": "3"}})
+    assert check_store_options(RELEASE, swift) == []
+    conf = glance_config.glance_api_conf(samples.inputs(stores=(swift,)))
+    assert conf["swift"]["swift_store_retry_get_count"] == "3"
 
 
 @pytest.mark.parametrize(
