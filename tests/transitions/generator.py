@@ -215,7 +215,7 @@ def _names(kind: str) -> tuple[str, ...]:
     return tuple(f"{kind.lower()}-{number}" for number in range(1, MOST_NAMES + 1))
 
 
-MOST_NAMES = 4
+MOST_NAMES = 8
 _ODD_NAMES = ("0.a-b.c", "n" * 253, "m" * 63, "1" * 20 + ".2")
 
 
@@ -280,11 +280,14 @@ def journeys(draw: st.DrawFn) -> Journey:
 @cache
 def full_world() -> World:
     """Return a world in which every field of every kind is filled, in as few objects as that takes."""
-    names = Names({kind: _names(kind)[: AT_MOST.get(kind, (0, 2))[1]] for kind in KINDS})
+    # One of a kind of which there is one; of others as many as a union with the most members takes.
+    names = Names({kind: _names(kind)[: 1 if AT_MOST.get(kind) == (1, 1) else MOST_NAMES] for kind in KINDS})
     made = []
     for kind, of_kind in names.of.items():
         missing = labels(KINDS[kind])
         for name in of_kind:
+            if not missing:
+                break
             examples = texts.collected(objects(KINDS[kind], name, names, Style.PLAIN, full=True), 60, 0)
             # Those with few pods after `usable`, which looks at all objects together: an ImageService comes first.
             best = max(examples, key=lambda found: (len(missing & filled(found)), -sum(map(pods, usable([found])))))

@@ -13,8 +13,10 @@ from functools import cache
 from hypothesis import strategies as st
 from tests.transitions.schema import Manifest, changed
 
+from imageservice.api.v1alpha1.store_ceph import CHUNK_SIZES
 from imageservice.releases import RELEASES
-from imageservice.render.options import OWNED, OWNED_SECTIONS, known_options
+from imageservice.render.options import OWNED, OWNED_SECTIONS, known_options, store_options
+from imageservice.render.stores.drivers import DRIVERS
 
 AUTH_URL = "http://keystone.placeholder/v3"
 """Stands for the Keystone of the namespace until the object is applied."""
@@ -24,6 +26,10 @@ DATABASE_KEYS = ("url", "other_url", "UPPER.case-key")
 USER_SECRETS = ("glance-user", "glance-user-2")
 ADMIN_SECRETS = ("keystone-admin",)
 CLAIMS = ("images", "more-images")
+CEPH_SECRETS = ("ceph-key", "ceph-key-2")
+CEPH_CONFIG_MAPS = ("ceph-etc",)
+S3_SECRETS = ("bucket-key",)
+STORE_USER_SECRETS = ("store-user",)
 NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
 
 AT_MOST: Mapping[str, tuple[int, int]] = {"ImageService": (1, 1), "ImageStore": (1, 3)}
@@ -84,9 +90,19 @@ def _extra_config(_names: Names) -> st.SearchStrategy[object]:
     return st.lists(sections.flatmap(with_options), max_size=3).map(dict)
 
 
+def _store_options(_names: Names) -> st.SearchStrategy[object]:
+    """Return options of any driver; `usable` leaves those of the store's own."""
+    return st.dictionaries(st.sampled_from(sorted(STORE_OPTIONS)), st.integers(1, 9).map(str), max_size=4)
+
+
+STORE_OPTIONS = ("filesystem_store_chunk_size", "swift_store_retry_get_count", "cinder_http_retries")
+"""Options without a field, numbers all of them. The drivers for Ceph and S3 have none that every release knows."""
+
+
 ALWAYS: Mapping[str, Hint] = {
     "ImageService.spec.identity.authURL": _any(AUTH_URL),
     "ImageService.spec.api.replicas": _any(0, 0, 0, 0, 1, 1, 2),  # pods cost processor time
+    "ImageStore.spec.ceph.chunkSize": _any(*CHUNK_SIZES),  # few numbers are powers of two
     "*.imageServiceRef.name": _named("ImageService"),
 }
 """For every object that reaches the operator: nothing outside of this machine is asked, and few pods are made."""
@@ -101,6 +117,12 @@ USABLE: Mapping[str, Hint] = {
     "ImageStore.spec.storeID": lambda names: st.just(f"id_{zlib.crc32(names.own.encode()):x}"),  # never that of another
     "ImageStore.spec.filesystem.volume.type": _any("PersistentVolumeClaim", "PersistentVolumeClaim", "NFS", "EmptyDir"),
     "ImageStore.spec.filesystem.volume.persistentVolumeClaim.claimName": _any(*CLAIMS),
+    "ImageStore.spec.ceph.secretRef.name": _any(*CEPH_SECRETS),
+    "ImageStore.spec.ceph.configMapRef.name": _any(*CEPH_CONFIG_MAPS),
+    "ImageStore.spec.s3.secretRef.name": _any(*S3_SECRETS),
+    "ImageStore.spec.swift.secretRef.name": _any(*STORE_USER_SECRETS),
+    "ImageStore.spec.cinder.secretRef.name": _any(*STORE_USER_SECRETS),
+    "ImageStore.spec.extraConfig": _store_options,
     "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
         lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
     ),
@@ -143,11 +165,20 @@ def usable(manifests: Iterable[Manifest]) -> list[Manifest]:
     """Return objects that can work together: what no schema of a single object can say.
 
     One of several stores is named as the default one, stores that one pod alone can have are served by one, and where
-    the service is to be entered in the catalogue, which takes an API that answers, there is a pod.
+    the service is to be entered in the catalogue, which takes an API that answers, there is a pod. A store has options
+    of its own driver only.
     """
-    objects = list(manifests)
+    objects = [_with_its_options(found) if found["kind"] == "ImageStore" else found for found in manifests]
     stores = [manifest for manifest in objects if manifest["kind"] == "ImageStore"]
     return [_with_its_stores(found, stores) if found["kind"] == "ImageService" else found for found in objects]
+
+
+def _with_its_options(store: Manifest) -> Manifest:
+    options = store["spec"].get("extraConfig")
+    if options is None:
+        return store
+    known = store_options(RELEASES["2025.1"], DRIVERS[store["spec"]["type"]])
+    return changed(store, ("spec", "extraConfig"), {name: options[name] for name in options if name in known})
 
 
 def _with_its_stores(service: Manifest, stores: list[Manifest]) -> Manifest:

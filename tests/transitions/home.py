@@ -220,8 +220,12 @@ def secret(name: str, **values: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
 
 
+CEPH_KEY = "AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA=="
+CEPH_CONF = "[global]\nmon_host = 192.0.2.1:6789\n"
+
+
 def secrets(credential: ApplicationCredential) -> list[Manifest]:
-    """Return the Secrets that generated specs refer to, in every shape that the operator takes."""
+    """Return the Secrets and ConfigMaps that generated specs refer to."""
     urls = ("mysql+pymysql://glance:database-password@mariadb:3306/glance", "postgresql+psycopg2://g:p%40ss@db/glance2")
     databases = [
         secret(name, **{key: f"{url}_{key[:3].lower()}" for key in hints.DATABASE_KEYS})  # one database for each key
@@ -234,7 +238,16 @@ def secrets(credential: ApplicationCredential) -> list[Manifest]:
         secret(by_name, username="glance", password=GLANCE_PASSWORD, project_name="service"),
         secret(by_credential, **keys),
         *(secret(n, username="admin", password=ADMIN_PASSWORD, project_name="admin") for n in hints.ADMIN_SECRETS),
+        *(secret(n, **{"key": CEPH_KEY, "ceph.conf": CEPH_CONF}) for n in hints.CEPH_SECRETS),
+        *(secret(n, access_key="access-key", secret_key="secret-key") for n in hints.S3_SECRETS),
+        *(secret(n, username="u", password="store-password", project_name="p") for n in hints.STORE_USER_SECRETS),
+        *(config_map(n, **{"ceph.conf": CEPH_CONF}) for n in hints.CEPH_CONFIG_MAPS),
     ]
+
+
+def config_map(name: str, **data: str) -> Manifest:
+    """Return a ConfigMap."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def volume(namespace: str, name: str) -> Manifest:

@@ -1,7 +1,9 @@
 """Ceph's own files: what is taken of them, and that nothing else is."""
 
 import base64
+import re
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -96,6 +98,13 @@ def test_of_a_ceph_conf_only_the_way_to_the_cluster_is_taken():
         FSID,
         (("auth_client_required", "cephx"), ("ms_bind_ipv6", "true"), ("ms_client_mode", "secure")),
     )
+
+
+def test_the_documentation_names_every_setting_that_is_taken():
+    page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text()
+    section = page.split("### Ceph: how the cluster is found", 1)[1].split("###", 1)[0]
+    named = set(re.findall(r"`((?:auth|cephx|ms)_\w+)`", section))
+    assert named == ceph_files.TAKEN_SETTINGS
 
 
 def test_the_section_of_another_user_does_not_count():

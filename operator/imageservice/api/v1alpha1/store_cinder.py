@@ -33,7 +33,8 @@ class CinderStore(ApiModel):
     volume_type: Annotated[
         Annotated[str, Field(min_length=1, max_length=255), Line] | None,
         Field(
-            description="Type of the volumes (Glance option cinder_volume_type).",
+            description="Type of the volumes (Glance option cinder_volume_type). Where it is set, Glance asks Cinder "
+            "for it at each start, and does not start while Keystone or Cinder is away.",
             examples=["images"],
         ),
         unset("Cinder's own default type"),
