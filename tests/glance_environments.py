@@ -3,19 +3,25 @@
 The environments hold exactly what the images hold: both are made from `containers/glance/requirements-<release>.lock`.
 """
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
+from tests.cluster import packages
+from tests.cluster.errors import Unavailable
 from tests.cluster.locks import only_one
 from tests.cluster.progress import say
 from tests.cluster.state import cache_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCK_FILES = REPOSITORY / "containers" / "glance"
+SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
+CEPH_MODULES = ("rados", "rbd")
 RELEASES = ("2025.1", "2025.2", "2026.1", "2026.2")
 INSTALL_SECONDS = 900
 
@@ -48,6 +54,25 @@ def python_environment(name: str, lock_file: Path) -> Path:
             _install(name, lock_file, directory)
             complete.touch()
     return directory
+
+
+def with_ceph(environment: Path) -> Path:
+    """Let an environment import `rados` and `rbd` as the images do: from the system's packages, for PyPI has none.
+
+    Raises Unavailable where the packages cannot be installed, or were built for another version of Python.
+    """
+    packages.ensure(packages.CEPH)
+    site = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    for module in CEPH_MODULES:
+        name = f"{module}{sysconfig.get_config_var('EXT_SUFFIX')}"
+        built = SYSTEM_PACKAGES / name
+        if not built.exists():
+            version = f"{sys.version_info.major}.{sys.version_info.minor}"
+            raise Unavailable(f"the system's Ceph packages are for another Python than {version}: no {built}")
+        # Another process may be at the same.
+        with contextlib.suppress(FileExistsError):
+            (site / name).symlink_to(built)
+    return environment
 
 
 def _install(name: str, lock_file: Path, directory: Path) -> None:

@@ -3,6 +3,7 @@
 cluster.py      a running cluster and what a test may do with it: `running(directory, name="central")`
 daemons.py      its files and its three processes
 settings.py     the text of ceph.conf and of keyrings
+gateway.py      an object gateway on a cluster, for the S3 and the Swift interface: `gateway(cluster, keystone)`
 sites.py        clusters that the pods and nodes of a test cluster reach: `two_clusters(cluster, directory)`
 fixtures.py     all of it for pytest
 

@@ -44,7 +44,8 @@ class CephCluster:
 
     def __init__(self, name: str, daemons: Daemons) -> None:
         self.name = name
-        self._daemons = daemons
+        self.daemons = daemons
+        """Its processes."""
         self._settings = daemons.settings
 
     @property
@@ -97,7 +98,16 @@ class CephCluster:
 
     def words(self, program: str, *arguments: str | Path) -> list[str]:
         """The words that run a program of Ceph on this cluster, where its network is."""
-        return self._daemons.words(program, *arguments)
+        return self.daemons.words(program, *arguments)
+
+    def network(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the calling thread opens its sockets where the cluster is."""
+        return self.daemons.network()
+
+    def free_port(self) -> int:
+        """A port that was free a moment ago where the cluster is."""
+        with self.network():
+            return free_port()
 
     # -- pools and images ------------------------------------------------------------------------------------------
 
@@ -159,7 +169,7 @@ class CephCluster:
 
     def user(self, name: str, pool: str) -> str:
         """Make the user `client.NAME` with the rights on one pool that Glance has; return the key."""
-        return self._put_user(name, {"mon": "profile rbd", "osd": f"profile rbd pool={pool}"})
+        return self.put_user(f"client.{name}", {"mon": "profile rbd", "osd": f"profile rbd pool={pool}"})
 
     def key(self, user: str) -> str:
         """The key of a user."""
@@ -167,26 +177,28 @@ class CephCluster:
 
     def rotate(self, user: str) -> str:
         """Give a user a new key and return that; whoever comes with the old one is refused from now on."""
-        return self._put_user(user, self.ceph_json("auth", "get", f"client.{user}")[0]["caps"])
+        entity = f"client.{user}"
+        return self.put_user(entity, self.ceph_json("auth", "get", entity)[0]["caps"])
 
     def remove_user(self, user: str) -> None:
         """Remove a user: its key opens nothing any more."""
         self.ceph("auth", "rm", f"client.{user}")
 
-    def _put_user(self, name: str, caps: dict[str, str]) -> str:
+    def put_user(self, entity: str, caps: dict[str, str]) -> str:
+        """Make an entity with these capabilities, or give it these and a new key; return the key."""
         key = new_key()
-        self.ceph("auth", "import", "-i", "-", stdin=keyring(f"client.{name}", key, caps))
+        self.ceph("auth", "import", "-i", "-", stdin=keyring(entity, key, caps))
         return key
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def freeze_osd(self) -> None:
         """Stop the storage as a hung disk does: the monitor answers, what reads or writes waits. It is still up."""
-        self._daemons.process(OSD).send(signal.SIGSTOP)
+        self.daemons.process(OSD).send(signal.SIGSTOP)
 
     def thaw_osd(self) -> None:
         """Let the storage go on; what waited is done now."""
-        self._daemons.process(OSD).send(signal.SIGCONT)
+        self.daemons.process(OSD).send(signal.SIGCONT)
 
     @contextlib.contextmanager
     def frozen_osd(self) -> Iterator[None]:
@@ -199,11 +211,11 @@ class CephCluster:
 
     def stop_monitor(self) -> None:
         """End the monitor at once: connections to it are refused."""
-        self._daemons.state.stop(MONITOR)
+        self.daemons.state.stop(MONITOR)
 
     def start_monitor(self) -> None:
         """Start the monitor again and wait until the cluster is whole."""
-        self._daemons.start_monitor()
+        self.daemons.start_monitor()
         self._wait(self.osd_is_up, "a monitor that answers")
 
     @contextlib.contextmanager
@@ -230,7 +242,7 @@ class CephCluster:
         deadline = time.monotonic() + READY_SECONDS
         while not condition():
             for daemon in (MONITOR, OSD):
-                self._daemons.process(daemon)
+                self.daemons.process(daemon)
             if time.monotonic() > deadline:
                 raise ClusterError(f"{self.name}: {what}: not within {READY_SECONDS} s; see {self.conf.parent / 'log'}")
             time.sleep(_LOOK_SECONDS)
@@ -261,8 +273,9 @@ def running(
         if not state.claim():
             raise ClusterError(f"{state.root}: a cluster of this process is there already")
     try:
-        free = port or _free_port(namespace)
-        settings = Settings(state.root, str(uuid.uuid4()), address, free, size_bytes)
+        with contextlib.nullcontext() if namespace is None else network.inside(namespace):
+            port = port or free_port()
+        settings = Settings(state.root, str(uuid.uuid4()), address, port, size_bytes)
         state.change_settings(provider="ceph", id=settings.fsid, name=name, monitor=settings.monitor)
         daemons = Daemons(state, settings, namespace)
         daemons.make()
@@ -274,8 +287,3 @@ def running(
     finally:
         with state.locked():
             state.destroy()
-
-
-def _free_port(namespace: Path | None) -> int:
-    with contextlib.nullcontext() if namespace is None else network.inside(namespace):
-        return free_port()

@@ -4,12 +4,14 @@ All keys are made here and given to the monitor before its first start, so that 
 for each other.
 """
 
+import contextlib
 import os
 import subprocess
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.cluster import network
 from tests.cluster.errors import ClusterError
 from tests.cluster.processes import Process
 from tests.cluster.state import State
@@ -34,14 +36,19 @@ class Daemons:
     def __init__(self, state: State, settings: Settings, namespace: Path | None) -> None:
         self.state = state
         self.settings = settings
-        # Not `ip netns exec`: that would give them another /sys.
-        self._enter = [] if namespace is None else ["nsenter", f"--net={namespace}", "--"]
+        self._namespace = namespace
         self._osd_uuid = str(uuid.uuid4())
         self._keys = {entity: new_key() for entity in _CAPS}
 
     def words(self, program: str, *arguments: str | Path) -> list[str]:
         """The words of a command on this cluster, where its network is."""
-        return [*self._enter, program, "--conf", str(self.settings.conf), *map(str, arguments)]
+        # Not `ip netns exec`: that would give them another /sys.
+        enter = ["nsenter", f"--net={self._namespace}", "--"] if self._namespace else []
+        return [*enter, program, "--conf", str(self.settings.conf), *map(str, arguments)]
+
+    def network(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the calling thread opens its sockets where the daemons are."""
+        return network.inside(self._namespace) if self._namespace else contextlib.nullcontext()
 
     def make(self) -> None:
         """Write the files and make the data directories of all three."""

@@ -45,7 +45,7 @@ class Settings:
 
 def ceph_conf(settings: Settings) -> str:
     """Return the ceph.conf of a cluster."""
-    return _ini(
+    return sections(
         {
             "global": {
                 "fsid": settings.fsid,
@@ -113,11 +113,14 @@ def new_key() -> str:
 
 def keyring(entity: str, key: str, caps: Mapping[str, str] | None = None) -> str:
     """Return the keyring of one entity (`client.glance`, `osd.0`), with capabilities where it is to be imported."""
-    return _ini({entity: {"key": key, **{f"caps {daemon}": f'"{rights}"' for daemon, rights in (caps or {}).items()}}})
+    return sections(
+        {entity: {"key": key, **{f"caps {daemon}": f'"{rights}"' for daemon, rights in (caps or {}).items()}}}
+    )
 
 
-def _ini(sections: Mapping[str, Mapping[str, object]]) -> str:
+def sections(options_of: Mapping[str, Mapping[str, object]]) -> str:
+    """Return sections as a ceph.conf has them."""
     lines = []
-    for name, options in sections.items():
+    for name, options in options_of.items():
         lines += [f"[{name}]", *(f"{option} = {value}" for option, value in options.items()), ""]
     return "\n".join(lines)

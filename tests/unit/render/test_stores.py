@@ -112,6 +112,7 @@ def test_a_swift_store_keeps_its_account_out_of_the_locations_of_images() -> Non
     assert section["swift_store_endpoint_type"] == "internalURL"
     assert not [option for option in section if option in ("swift_store_user", "swift_store_key")]
     assert account_of(secret_files(store)["archive.conf"], "archive") == {
+        "auth_version": "3",
         "auth_address": "https://keystone.example/v3",
         "user": "image-data:images",
         "key": "store-secret-5b",

@@ -26,7 +26,10 @@ def section(store: StoreInputs) -> dict[str, str]:
 
 
 def files(store: StoreInputs) -> dict[str, str]:
-    """Return the account file."""
+    """Return the account file.
+
+    `auth_version` is said in it: in 2025.1 the driver asks Keystone for its version 2 otherwise.
+    """
     credentials = keystone_credentials(store)
     options = {"auth_address": swift_of(store).auth_url}
     if isinstance(credentials, ApplicationCredential):
@@ -42,7 +45,7 @@ def files(store: StoreInputs) -> dict[str, str]:
             "project_domain_name": credentials.project_domain_name,
         }
     lines = [f"{name} = {account_value(value)}" for name, value in options.items()]
-    return {conf_name(store.store_id): "\n".join([f"[{store.store_id}]", *lines]) + "\n"}
+    return {conf_name(store.store_id): "\n".join([f"[{store.store_id}]", "auth_version = 3", *lines]) + "\n"}
 
 
 def account_value(value: str) -> str:
