@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from hypothesis import strategies as st
-from tests.transitions.schema import Manifest, changed
+from tests.transitions.schema import ABSENT, Manifest, changed
 
 from imageservice.api.v1alpha1.store_ceph import CHUNK_SIZES
 from imageservice.releases import RELEASES
@@ -104,6 +104,7 @@ STORE_OPTIONS = ("filesystem_store_chunk_size", "swift_store_retry_get_count", "
 ALWAYS: Mapping[str, Hint] = {
     "ImageService.spec.identity.authURL": _any(AUTH_URL),
     "ImageService.spec.api.replicas": _any(0, 0, 0, 0, 1, 1, 2),  # pods cost processor time
+    "ImageStore.spec.edge.replicas": _any(1, 1, 2),
     "ImageStore.spec.ceph.chunkSize": _any(*CHUNK_SIZES),  # few numbers are powers of two
     "*.imageServiceRef.name": _named("ImageService"),
 }
@@ -129,6 +130,9 @@ USABLE: Mapping[str, Hint] = {
     "ImageStore.spec.swift.secretRef.name": _any(*STORE_USER_SECRETS),
     "ImageStore.spec.cinder.secretRef.name": _any(*STORE_USER_SECRETS),
     "ImageStore.spec.extraConfig": _store_options,
+    "ImageStore.spec.edge.nodeSelector": lambda _names: st.sampled_from(
+        [{key: value} for key, value in NODE_LABELS.items()] + [NODE_LABELS]
+    ),
     "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
         lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
     ),
@@ -164,7 +168,9 @@ def _is_in(table: Mapping[str, Hint], label: str) -> bool:
 
 def pods(manifest: Manifest) -> int:
     """Return how many pods an object asks for. Where it does not matter, fewer are better: they cost processor time."""
-    return int(manifest["spec"].get("api", {}).get("replicas", 2)) if manifest["kind"] == "ImageService" else 0
+    if manifest["kind"] == "ImageService":
+        return int(manifest["spec"].get("api", {}).get("replicas", 2))
+    return int(manifest["spec"]["edge"].get("replicas", 1)) if "edge" in manifest["spec"] else 0
 
 
 def usable(manifests: Iterable[Manifest]) -> list[Manifest]:
@@ -172,14 +178,16 @@ def usable(manifests: Iterable[Manifest]) -> list[Manifest]:
 
     One of several stores is named as the default one, stores that one pod alone can have are served by one, and where
     the service is to be entered in the catalogue, which takes an API that answers, there is a pod. A store has options
-    of its own driver only.
+    of its own driver only, and an edge only where several pods can have it.
     """
-    objects = [_with_its_options(found) if found["kind"] == "ImageStore" else found for found in manifests]
+    objects = [_as_it_can_be(found) if found["kind"] == "ImageStore" else found for found in manifests]
     stores = [manifest for manifest in objects if manifest["kind"] == "ImageStore"]
     return [_with_its_stores(found, stores) if found["kind"] == "ImageService" else found for found in objects]
 
 
-def _with_its_options(store: Manifest) -> Manifest:
+def _as_it_can_be(store: Manifest) -> Manifest:
+    if "edge" in store["spec"] and _of_one_pod(store):
+        store = changed(store, ("spec", "edge"), ABSENT)
     options = store["spec"].get("extraConfig")
     if options is None:
         return store
