@@ -13,11 +13,11 @@ from tests.api_client import ApiClient, Manifest, Refused
 from tests.end_state import key_of
 from tests.keystone import REGION
 from tests.transitions.hints import AUTH_URL
-from tests.transitions.home import Home, secret
+from tests.transitions.home import CEPH_KEY, Home, config_map, secret
 from tests.transitions.schema import ABSENT, KINDS, changed
 
 API = next(iter(KINDS.values())).api_version
-SERVICE, STORE = "ImageService/glance", "ImageStore/central"
+SERVICE, STORE, OTHER = "ImageService/glance", "ImageStore/central", "ImageStore/other"
 Overlay = Mapping[str, Manifest | None]
 
 
@@ -45,6 +45,19 @@ def store(name: str = "central", claim: str | None = "images", **spec: Any) -> M
         volume = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": claim}}
     head = {"imageServiceRef": {"name": "glance"}, "type": "Filesystem", "filesystem": {"volume": volume}}
     return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": name}, "spec": head | spec}
+
+
+def ceph_store(**ceph: Any) -> Manifest:
+    """Return another ImageStore, in Ceph."""
+    spec = {"imageServiceRef": {"name": "glance"}, "type": "Ceph", "ceph": {"secretRef": {"name": "ceph-key"}} | ceph}
+    return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": "other"}, "spec": spec}
+
+
+def swift_store() -> Manifest:
+    """Return another ImageStore, in Swift."""
+    swift = {"authURL": "https://keystone.example/v3", "secretRef": {"name": "store-user"}}
+    spec = {"imageServiceRef": {"name": "glance"}, "type": "Swift", "swift": swift}
+    return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": "other"}, "spec": spec}
 
 
 def staging_on(claim: str) -> Manifest:
@@ -123,6 +136,9 @@ FOREIGN_BUDGET: Manifest = {
 }
 DATABASE = "mysql+pymysql://glance:database-password@mariadb:3306/glance"
 NOWHERE = {"no-node-has-this": "label"}
+FSID = "79b70c32-df46-4741-93c0-8118ae2ae284"
+CONF = "[global]\nfsid = b6c1e7f2-1f5e-4a7c-9f55-0a3d8f5f4c11\nmon_host = 192.0.2.1\n"
+APPLICATION_CREDENTIAL = {"application_credential_id": "id", "application_credential_secret": "a-secret-of-it"}
 ELSEWHERE = [{"maxSkew": 1, "topologyKey": "no-node-has-this", "whenUnsatisfiable": "DoNotSchedule"}]
 
 
@@ -243,6 +259,20 @@ ERROR_STATES = (
     ErrorState("NoStore", {**spec("defaultStore", ABSENT), STORE: None}),
     ErrorState("ClaimNotFound", having(store(claim="no-such-claim")), STORE),
     ErrorState("ClaimNotFound", spec("imports", staging_on("no-such-claim")), name="of staging"),
+    ErrorState("ConfigMapNotFound", having(ceph_store(configMapRef={"name": "no-such-map"})), OTHER),
+    ErrorState("InvalidCephCredentials", having(ceph_store(), secret("ceph-key", password="no-shape")), OTHER),
+    ErrorState(
+        "InvalidCephConfig",
+        having(ceph_store(fsid=FSID, configMapRef={"name": "ceph-etc"}), config_map("ceph-etc", **{"ceph.conf": CONF})),
+        OTHER,
+    ),
+    ErrorState("MonitorsMissing", having(ceph_store(), secret("ceph-key", key=CEPH_KEY)), OTHER),
+    ErrorState(
+        "ApplicationCredentialUnsupported",
+        {**spec("release", "2025.1"), **having(swift_store(), secret("store-user", **APPLICATION_CREDENTIAL))},
+        OTHER,
+    ),
+    ErrorState("NoNodeMatches", having(store("other", edge={"nodeSelector": NOWHERE})), OTHER, "Attached"),
     ErrorState("ImageServiceNotFound", {SERVICE: None}, STORE, serves=False),
     ErrorState("ImageServiceBlocked", having(secret("glance-db", uri=DATABASE), store("other")), "ImageStore/other"),
     ErrorState("NameTaken", {**having(FOREIGN_BUDGET), **TWO}),
@@ -267,7 +297,7 @@ ERROR_STATES = (
         )
     ),
     ErrorState("PodNotScheduled", spec("api.topologySpreadConstraints", ELSEWHERE)),
-    ErrorState("PodNotScheduled", spec("api.nodeSelector", NOWHERE), condition="DatabaseReady", name="of the database"),
+    ErrorState("NoNodeMatches", spec("api.nodeSelector", NOWHERE), condition="DatabaseReady", name="of the database"),
     *(
         ErrorState(
             reason,
@@ -302,6 +332,15 @@ OUT_OF_REACH = {
     "ProgressDeadlineExceeded": "Kubernetes takes ten minutes to say so (tests/unit/status)",
     "ReplicasUnavailable": "pods have to be gone for a minute, after a roll-out (tests/unit/status)",
     "DeploymentPaused": "somebody else's act on a child (tests of drift)",
+    **dict.fromkeys(
+        (
+            *("MonitorsUnreachable", "KeyringRefused", "WrongCluster", "PoolNotFound", "StorageNotResponding"),
+            *("NotMounted", "ReadOnly", "DirectoryMissing", "ProbeFailed"),
+        ),
+        "only pods that run can tell (tests/glance, tests/e2e)",
+    ),
+    "HoldsImages": "only pods that run can count images (tests/unit/reconcile, tests/e2e)",
+    "ImagesNotCounted": "here somebody always answers in place of the pods (tests/unit/reconcile)",
     "CatalogEntriesLeft": "an Event, no condition: the object is gone then (tests/integration)",
 }
 """Reason -> why no row here leads to it, and where it is tried instead."""
