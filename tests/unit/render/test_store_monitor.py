@@ -126,7 +126,7 @@ def test_the_container_is_as_confined_as_that_of_the_api_and_needs_little() -> N
     of_the_api = pod_spec(samples.inputs(), [{"name": "glance-api"}], [])["containers"][0]
     assert container["securityContext"] == of_the_api["securityContext"]
     assert container["image"] == "glance:1"
-    assert container["resources"] == {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+    assert container["resources"] == {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     assert container["ports"] == [{"name": "monitor", "containerPort": 9293, "protocol": "TCP"}]
     assert container["volumeMounts"] == MOUNTS
 

@@ -40,6 +40,8 @@ PROBED_OBJECT = "rbd_directory"
 """The object in which a pool lists its RBD images; that there is none in a new pool is an answer like any other."""
 SILENT = {"log_to_stderr": "false", "err_to_stderr": "false", "log_file": "", "admin_socket": ""}
 """Options of librados: its log may quote keys, and the pod has no place for its files."""
+SMALL = {"ms_async_op_threads": "1", "librados_thread_count": "1"}
+"""Options of librados: one read at a time needs no crowd of threads."""
 BOUNDED = ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout")
 """Options of librados: seconds until it gives up."""
 
@@ -77,7 +79,7 @@ def look_at_ceph(store: Settings) -> Finding:
     cluster = rados.Rados(name=f"client.{store['user']}")
     try:
         cluster.conf_read_file(store["conf"])
-        for option, value in {**SILENT, **dict.fromkeys(BOUNDED, str(timeout_of(store)))}.items():
+        for option, value in {**SILENT, **SMALL, **dict.fromkeys(BOUNDED, str(timeout_of(store)))}.items():
             cluster.conf_set(option, value)
         step = CONNECT
         cluster.connect()
