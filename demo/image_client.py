@@ -45,7 +45,7 @@ def request(
 
 
 def token(keystone: str) -> str:
-    """Log in and return a token."""
+    """Log in as the user of the environment and return a token."""
     name, password, project = (
         os.environ.get(variable, default)
         for variable, default in (
@@ -54,8 +54,13 @@ def token(keystone: str) -> str:
             ("OS_PROJECT_NAME", "demo"),
         )
     )
+    return login(keystone, name, password, project)
+
+
+def login(keystone: str, name: str, password: str, project: str) -> str:
+    """Log in with a password and return a token."""
     domain = {"name": "Default"}
-    login = {
+    wanted = {
         "auth": {
             "identity": {
                 "methods": ["password"],
@@ -65,7 +70,7 @@ def token(keystone: str) -> str:
         }
     }
     headers = {"Content-Type": "application/json"}
-    answer = request(keystone, "POST", "/v3/auth/tokens", json.dumps(login), headers)
+    answer = request(keystone, "POST", "/v3/auth/tokens", json.dumps(wanted), headers)
     answer.read()
     return answer.headers["X-Subject-Token"]
 
