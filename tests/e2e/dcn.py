@@ -19,9 +19,9 @@ USER = "glance"
 JSON = {"Content-Type": "application/json"}
 
 
-def ceph_store(home: str, name: str, ceph: CephCluster, **more: Any) -> Manifest:
+def ceph_store(home: str, name: str, cluster: CephCluster, ceph: Manifest | None = None, **more: Any) -> Manifest:
     """An ImageStore in Ceph; `more` are further fields of its spec, `ceph` those of the member."""
-    member = {"secretRef": {"name": f"{name}-ceph"}, "pool": POOL, "monitors": ceph.monitors} | more.pop("ceph", {})
+    member = {"secretRef": {"name": f"{name}-ceph"}, "pool": POOL, "monitors": cluster.monitors} | (ceph or {})
     spec = {"imageServiceRef": {"name": "glance"}, "type": "Ceph", "ceph": member} | more
     return {
         "apiVersion": "imageservice.dev/v1alpha1",

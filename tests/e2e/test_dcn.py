@@ -53,7 +53,7 @@ def dcn(real_cluster, two_ceph_clusters_for_pods):
     site.put(
         ceph_store(HOME, "central", central, ceph={"fsid": central.fsid}),
         ceph_store(HOME, "dcn0", dcn0, edge={"replicas": 1, "nodeSelector": {ZONE: "dcn0"}}),
-        platform.image_service(HOME, release=RELEASE, api=api),
+        platform.image_service(HOME, release=RELEASE, defaultStore="central", api=api),
     )
     site.wait_ready(seconds=240)
     for store in ("central", "dcn0"):

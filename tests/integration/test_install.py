@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests import monitor_stand_in
 from tests.cluster import local, state
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import Unavailable
@@ -148,7 +149,7 @@ OTHERS_KINDS = ("CephBlockPool", "CephClient", "ExternalSecret")
 """What Rook and External Secrets are told: their CRDs are not in this cluster."""
 
 
-@pytest.mark.parametrize("sample", ["cinder", "external-secrets", "nfs", "rook", "s3", "swift"])
+@pytest.mark.parametrize("sample", ["cinder", "dcn", "external-secrets", "nfs", "rook", "s3", "swift"])
 def test_the_sample_of_each_store_is_accepted_in_a_restricted_namespace(release: Cluster, sample: str) -> None:
     files = sorted((QUICKSTART.parent / sample).glob("*.yaml"))
     found = [item for path in files for item in yaml.safe_load_all(path.read_text()) if item]
@@ -183,6 +184,7 @@ def operator(release: Cluster, tmp_path: Path) -> Iterator[str]:
         "IMAGE_SERVICE_OPERATOR_LEASE_NAME": "ours-image-service-operator",
         "IMAGE_SERVICE_OPERATOR_HEALTH_HOST": "127.0.0.1",
         "IMAGE_SERVICE_OPERATOR_HEALTH_PORT": str(port),
+        "IMAGE_SERVICE_OPERATOR_MONITOR_URL": monitor_stand_in.url(),
     }
     command = ["image-service-operator", "run", "--kubeconfig", str(kubeconfig_of_the_account(release, tmp_path))]
     with (tmp_path / "log").open("wb") as log:
