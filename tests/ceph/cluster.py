@@ -126,6 +126,11 @@ class CephCluster:
         """Remove a pool with all its images."""
         self.ceph("osd", "pool", "delete", name, name, "--yes-i-really-really-mean-it")
 
+    def pool_flags(self, name: str) -> set[str]:
+        """The flags of a pool; one that has reached its quota is `full`."""
+        (pool,) = (pool for pool in self.ceph_json("osd", "dump")["pools"] if pool["pool_name"] == name)
+        return set(pool["flags_names"].split(","))
+
     def images(self, pool: str) -> list[str]:
         """The names of the images in a pool."""
         found: list[str] = self.rbd_json("ls", pool)

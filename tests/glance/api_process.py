@@ -16,7 +16,8 @@ from pathlib import Path
 from tests.ports import free_port
 
 from imageservice.render import glance_config, stores
-from imageservice.render.inputs import ImageServiceInputs
+from imageservice.render.inputs import ImageServiceInputs, StoreInputs
+from imageservice.render.store_mounts import store_variables
 from imageservice.render.stores.paths import DRIVER_FILES_DIR, OPTIONS_DIR, store_directory
 
 START_SECONDS = 90
@@ -33,13 +34,13 @@ def write_config(inputs: ImageServiceInputs, directory: Path, port: int) -> Path
         local(directory, path).mkdir(parents=True, exist_ok=True)
     for store in inputs.stores:
         local(directory, store_directory(store.store_id)).mkdir(parents=True, exist_ok=True)
+        write_store_files(store, directory)
     config = local(directory, glance_config.CONFIG_DIR)
-    changes = {path: str(local(directory, path)) for path in _PATHS}
+    changes = _in_place_of_pods(directory)
     listener = {"0.0.0.0": "127.0.0.1", ":9292": f":{port}"}
     for name, text in glance_config.config_files(inputs).items():
         all_changes = changes | (listener if name == glance_config.GUNICORN_CONF else {})
         (config / name).write_text(_changed(text, all_changes), encoding="utf-8")
-    _write_store_files(inputs, directory, changes)
     return config
 
 
@@ -51,20 +52,22 @@ def options_directory(config: Path) -> Path:
     return config.parent / ".glance" / Path(OPTIONS_DIR).name
 
 
-def _write_store_files(inputs: ImageServiceInputs, directory: Path, changes: Mapping[str, str]) -> None:
-    """Write what the pods have of the stores' Secrets."""
+def write_store_files(store: StoreInputs, directory: Path) -> list[Path]:
+    """Write what the pods have of a store's Secret, the first time or anew, and return the files."""
+    place = stores.place(store)
+    if place is None:
+        return []
     config = local(directory, glance_config.CONFIG_DIR)
-    places = {
-        stores.Place.DRIVER_FILES: local(directory, DRIVER_FILES_DIR),
-        stores.Place.OPTIONS: options_directory(config),
-    }
-    for store in inputs.stores:
-        place = stores.place(store)
-        if place is None:
-            continue
-        places[place].mkdir(parents=True, exist_ok=True)
-        for name, text in stores.files(store).items():
-            (places[place] / name).write_text(_changed(text, changes), encoding="utf-8")
+    folder = options_directory(config) if place is stores.Place.OPTIONS else local(directory, place.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {folder / name: text for name, text in stores.files(store).items()}
+    for file, text in written.items():
+        file.write_text(_changed(text, _in_place_of_pods(directory)), encoding="utf-8")
+    return list(written)
+
+
+def _in_place_of_pods(directory: Path) -> dict[str, str]:
+    return {path: str(local(directory, path)) for path in _PATHS}
 
 
 def _changed(text: str, changes: Mapping[str, str]) -> str:
@@ -143,7 +146,8 @@ def running_glance(environment: Path, inputs: ImageServiceInputs, directory: Pat
                 *("setpriv", "--pdeathsig", "TERM", environment / "bin" / "gunicorn"),
                 *("--config", config / glance_config.GUNICORN_CONF, "glance.wsgi.api:application"),
             ],
-            env=environment_variables(config),
+            env=environment_variables(config)
+            | {entry["name"]: entry["value"] for entry in store_variables(inputs.stores)},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

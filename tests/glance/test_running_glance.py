@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests.glance.api_process import GlanceProcess, environment_variables, running_glance
+from tests.glance.client import User, create_image, download, image, import_image, upload
 from tests.glance.conftest import InstalledGlance
 from tests.keystone import REGION, KeystoneServer
 from tests.unit.render import samples
@@ -31,16 +32,8 @@ pytestmark = pytest.mark.glance
 HOSTILE_DESCRIPTION = " [database] $connection ${DEFAULT.debug} \\$ %(here)s 100% \"quoted' # ; = : "
 HOSTILE_PASSWORD = "$connection${DEFAULT.debug}\\$ %(here)s 100% [x] \"'#;=:"
 MEBIBYTE = 1024 * 1024
-JSON = {"Content-Type": "application/json"}
 MAJOR_VERSIONS = {"2025.1": "30.", "2025.2": "31.", "2026.1": "32.", "2026.2": "33."}
 """What Glance calls itself in each release."""
-
-
-@dataclass
-class User:
-    """A project member with a token."""
-
-    token: str
 
 
 @pytest.fixture(scope="module")
@@ -87,31 +80,6 @@ def glance(
     inputs = inputs_for(installed.release, keystone, service_user, installed.new_database(directory))
     with running_glance(installed.environment, inputs, directory) as process:
         yield process
-
-
-def create_image(glance: GlanceProcess, user: User, name: str = "image") -> str:
-    """Create an image record and return its id."""
-    body = json.dumps({"name": name, "disk_format": "raw", "container_format": "bare"}).encode()
-    answer = glance.call(
-        "POST", "/v2/images", token=user.token, headers={"Content-Type": "application/json"}, body=body
-    )
-    assert answer.status == 201, answer.body + glance.log[-3000:].encode()
-    return str(json.loads(answer.body)["id"])
-
-
-def image(glance: GlanceProcess, user: User, image_id: str) -> dict[str, Any]:
-    """Return what Glance says about an image."""
-    found: dict[str, Any] = json.loads(glance.call("GET", f"/v2/images/{image_id}", token=user.token).body)
-    return found
-
-
-def upload(glance: GlanceProcess, user: User, data: bytes, path: str = "file") -> str:
-    """Create an image with data and return its id."""
-    image_id = create_image(glance, user)
-    headers = {"Content-Type": "application/octet-stream"}
-    answer = glance.call("PUT", f"/v2/images/{image_id}/{path}", token=user.token, headers=headers, body=data)
-    assert answer.status == 204, answer.body
-    return image_id
 
 
 def test_the_lock_file_gives_the_major_version_of_its_release(installed: InstalledGlance) -> None:
@@ -189,7 +157,7 @@ def test_an_image_goes_to_the_default_store_and_comes_back(glance: GlanceProcess
     found = image(glance, user, image_id)
     assert (found["status"], found["stores"]) == ("active", "central")
     assert found["os_hash_value"] == hashlib.sha512(data).hexdigest()
-    assert glance.call("GET", f"/v2/images/{image_id}/file", token=user.token).body == data
+    assert download(glance, user, image_id) == data
     stored = glance.path(store_directory("central")) / image_id
     assert hashlib.sha256(stored.read_bytes()).digest() == hashlib.sha256(data).digest()
 
@@ -211,12 +179,11 @@ def test_a_staged_image_is_imported(glance: GlanceProcess, user: User, wanted: d
     data = random.Random(2).randbytes(MEBIBYTE)
     image_id = upload(glance, user, data, path="stage")
     assert (glance.path(glance_config.STAGING_DIR) / image_id).stat().st_size == len(data)
-    body = json.dumps({"method": {"name": "glance-direct"}, **wanted}).encode()
-    answer = glance.call("POST", f"/v2/images/{image_id}/import", token=user.token, headers=JSON, body=body)
+    answer = import_image(glance, user, image_id, **wanted)
     assert answer.status == 202, answer.body
     wait_for(lambda: image(glance, user, image_id)["status"] == "active", 30, "the image is active")
     assert image(glance, user, image_id)["stores"] == store
-    assert glance.call("GET", f"/v2/images/{image_id}/file", token=user.token).body == data
+    assert download(glance, user, image_id) == data
 
 
 def test_every_answer_ends_its_connection(glance: GlanceProcess) -> None:
