@@ -215,7 +215,7 @@ def _names(kind: str) -> tuple[str, ...]:
     return tuple(f"{kind.lower()}-{number}" for number in range(1, MOST_NAMES + 1))
 
 
-MOST_NAMES = 12
+MOST_NAMES = 16
 _ODD_NAMES = ("0.a-b.c", "n" * 253, "m" * 63, "1" * 20 + ".2")
 
 
@@ -285,14 +285,15 @@ def full_world() -> World:
     made = []
     for kind, of_kind in names.of.items():
         missing = labels(KINDS[kind])
-        for name in of_kind:
+        for number, name in enumerate(of_kind):
             if not missing:
                 break
-            examples = texts.collected(objects(KINDS[kind], name, names, Style.PLAIN, full=True), 150, 0)
+            examples = texts.collected(objects(KINDS[kind], name, names, Style.PLAIN, full=True), 60, number)
             # Those with few pods after `usable`, which looks at all objects together: an ImageService comes first.
             best = max(examples, key=lambda found: (len(missing & filled(found)), -sum(map(pods, usable([found])))))
-            missing -= filled(best)
-            made.append(best)
+            if missing & filled(best):
+                missing -= filled(best)
+                made.append(best)
     return world(usable(made))
 
 
