@@ -139,7 +139,7 @@ def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:
     for bad in ("", f"{value}\n", f" {value}", f"{value}\x00", f"{value}\x85", "A b!"):
         if not shape.fits(bad):
             yield f"{bad[:12]!r}", bad
-    for fitting in ("../..", "/../a", f"os_glance_{value}"):
+    for fitting in ("../..", "/../a", f"os_glance_{value}", f"client.{value}"):
         yield f"{fitting[:12]!r}", fitting
 
 
