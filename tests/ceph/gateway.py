@@ -15,6 +15,7 @@ import hmac
 import http.client
 import json
 import secrets
+import signal
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from .settings import keyring, sections
 
 RADOSGW = "radosgw"
 ENTITY = "client.rgw"
-START_SECONDS = 90
+START_SECONDS, STOP_SECONDS = 90, 15
 _CAPS = {"mon": "allow rw", "osd": "allow rwx"}
 _USER = "image-service"
 _CONTENT_TYPE = "application/octet-stream"
@@ -89,8 +90,17 @@ class Gateway:
         return answer
 
     def stop(self) -> None:
-        """End the gateway at once: connections to it are refused."""
-        self.ceph.daemons.state.stop(RADOSGW)
+        """End the gateway: connections to it are refused.
+
+        It may take leave of the cluster: for one that is killed, every change of a user or bucket waits 30 s.
+        """
+        state = self.ceph.daemons.state
+        process = state.process(RADOSGW)
+        if process:
+            process.send(signal.SIGTERM)
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: not process.alive(), STOP_SECONDS, "its end")
+        state.stop(RADOSGW)
 
     def start(self) -> None:
         """Start the gateway, the first time or again, and wait until it answers."""
@@ -106,17 +116,20 @@ class Gateway:
         return False
 
     def administer(self, *arguments: str) -> Any:
-        """What `radosgw-admin` says."""
-        return json.loads(run(self.ceph.words("radosgw-admin", "--name", ENTITY, *arguments), seconds=60))
+        """What `radosgw-admin` says; None where it says nothing."""
+        said = run(self.ceph.words("radosgw-admin", "--name", ENTITY, *arguments), seconds=60)
+        return json.loads(said) if said.strip() else None
 
 
 @contextlib.contextmanager
 def gateway(ceph: CephCluster, keystone: KeystoneServer | None = None) -> Iterator[Gateway]:
     """Run the gateway of a cluster, from before the block until its end; one at a time.
 
-    With `keystone` it takes that server's tokens for Swift, and is in its catalogue for as long.
+    With `keystone` it takes that server's tokens for Swift, and is in its catalogue for as long. What it stored is gone
+    at the end, and the next one begins with nothing.
     """
     objects = Gateway(ceph, ceph.free_port(), "S3-" + secrets.token_hex(8), secrets.token_hex(20))
+    before = ceph.conf.read_text()
     _configure(objects, keystone)
     try:
         objects.start()
@@ -125,7 +138,10 @@ def gateway(ceph: CephCluster, keystone: KeystoneServer | None = None) -> Iterat
         with _in_catalog(objects, keystone) if keystone else contextlib.nullcontext():
             yield objects
     finally:
+        for user in objects.administer("user", "list"):
+            objects.administer("user", "rm", "--uid", user, "--purge-data")
         objects.stop()
+        ceph.conf.write_text(before)
 
 
 def _configure(objects: Gateway, keystone: KeystoneServer | None) -> None:
