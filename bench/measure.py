@@ -38,7 +38,8 @@ async def measure(subject: Subject, made: LocalCluster, plan: Plan, results: Res
     plane = made.control_plane
     async with connect(plane.server, plane.certificates) as api, site.prepared(subject, api, made, folder) as place:
         kinds = {"job": api.resource("batch/v1", "Job")}
-        for kind in (*subject.repaired, subject.workload, subject.instance):
+        parts = (subject.parts.kind,) if subject.parts else ()
+        for kind in (*parts, *subject.repaired, subject.workload, subject.instance):
             kinds[role_of(subject, kind)] = api.resource(kind.api_version, kind.kind)
         async with observing(api, kinds, subject.ready) as observer:
             run = Run(place, observer, results, plan.levels, plan.idle_seconds)

@@ -17,7 +17,7 @@ from bench.timeline import Role, Sight
 _PASSING = (410, 429, 500, 503, 504)
 """Refusals that end by themselves: a watch too old; a kind so new that its storage is not ready yet; trouble."""
 _RETRY_SECONDS = 0.2
-_WITHOUT_SPEC = ("instance", "workload", "job")
+_WITHOUT_SPEC = ("instance", "part", "workload", "job")
 
 
 def spec_hash(manifest: Manifest) -> str:
@@ -29,7 +29,7 @@ def is_done(role: Role, manifest: Manifest, ready_condition: str) -> bool:
     """Tell whether an object is where it should be; see `Sight.done`."""
     status = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
-    if role == "instance":
+    if role in ("instance", "part"):
         return _is_ready(status, generation, ready_condition)
     if role == "job":
         return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions", []))
@@ -72,6 +72,10 @@ class Observer:
         """Whether there is an object of that role in the namespace, and all of them are done."""
         found = self.latest[(role, namespace)].values()
         return bool(found) and all(is_done(role, manifest, self._ready_condition) for manifest in found)
+
+    def count_done(self, role: Role, namespace: str) -> int:
+        """Return how many objects of that role in the namespace are done."""
+        return sum(is_done(role, one, self._ready_condition) for one in self.latest[(role, namespace)].values())
 
     def only(self, role: Role, namespace: str) -> Manifest:
         """Return the first object of that role in the namespace, by name. Raise LookupError where there is none."""

@@ -274,14 +274,16 @@ class Run:
         changed = await self.api.merge(path, patch)
         return began, int(changed["metadata"]["generation"])
 
-    def instances(self) -> dict[str, Manifest]:
-        """Return the good instances as they are, by namespace."""
-        return {name: self.observer.only("instance", name) for name in self.good}
+    def instances(self, namespaces: Sequence[str] | None = None) -> dict[str, Manifest]:
+        """Return the instances in those namespaces as they are, or the good ones, by namespace."""
+        return {
+            name: self.observer.only("instance", name) for name in (self.good if namespaces is None else namespaces)
+        }
 
     def report_moved(self, when: str, keys: Sequence[str], before: dict[str, Manifest]) -> None:
         """Note as a problem that something was written where nothing should be, and what changed in the instances."""
         if keys:
-            after = self.instances()
+            after = self.instances([*before])
             changed = [f"{name}{line}" for name in before for line in differences(before[name], after[name])]
             told = f"{len(keys)} moved {when}: {', '.join(keys[:5])}"
             self.results.problems.append(f"N={self.level}: {told}; in the instances: {'; '.join(changed[:10])}")
@@ -293,7 +295,10 @@ class Run:
 
 def role_of(subject: Subject, kind: Kind) -> Role:
     """Return the role that objects of a kind have in what is observed."""
-    return {subject.instance: "instance", subject.workload: "workload"}.get(kind, kind.kind)
+    known = {subject.instance: "instance", subject.workload: "workload"}
+    if subject.parts is not None:
+        known[subject.parts.kind] = "part"
+    return known.get(kind, kind.kind)
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -57,6 +57,24 @@ class Stuck:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What one instance may have many of: the kind, how many, and the objects that a user makes for each of them.
+
+    In `objects` `{{ number }}` may be used, from 1 on, beside what those of an instance use. `instance` is merged into
+    the instance that has so many.
+    """
+
+    kind: Kind
+    count: int
+    objects: str
+    instance: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, number: int, namespace: str, values: Values) -> list[Manifest]:
+        """Return the objects of one part."""
+        return documents(self.objects, {**values, "namespace": namespace, "number": number})
+
+
+@dataclass(frozen=True)
 class Subject:
     """An operator and how it is used.
 
@@ -66,7 +84,7 @@ class Subject:
     that each prints is the value of its name in all other templates. `namespace` are the objects that an instance
     needs, made before anything is measured; `objects` are those that a user makes, the last of them is the instance.
     Both may use `{{ namespace }}` and `{{ index }}`. `changes` are merged into an instance; they may use `{{ round }}`,
-    a number that is never the same twice (`scale` uses `{{ replicas }}`).
+    a number that is never the same twice (`scale` uses `{{ replicas }}`). `parts` may be left out.
     """
 
     name: str
@@ -87,18 +105,24 @@ class Subject:
     changes: Mapping[str, str]
     change_of_all: str
     stuck: tuple[Stuck, ...]
+    parts: Parts | None = None
 
     @classmethod
     def from_file(cls, path: Path) -> "Subject":
         """Read a subject. Raise BadSubject where something is missing or of the wrong kind."""
         try:
             return _read(path.resolve(), yaml.safe_load(path.read_text()))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadSubject(f"{path}: {type(error).__name__}: {error}") from error
 
     def objects_of(self, namespace: str, index: int, values: Values) -> list[Manifest]:
         """Return the objects that a user makes for one instance, the instance last."""
         return documents(self.objects, {**values, "namespace": namespace, "index": index})
+
+    def objects_with_parts(self, namespace: str, values: Values) -> list[Manifest]:
+        """Return the objects that a user makes for an instance that is to have many parts, without those parts."""
+        *others, instance = self.objects_of(namespace, 0, values)
+        return [*others, merged(instance, self.parts.instance if self.parts else {})]
 
     def prepared(self, namespace: str, index: int, values: Values) -> list[Manifest]:
         """Return the objects that one instance needs beforehand."""
@@ -144,7 +168,14 @@ def _read(path: Path, content: Mapping[str, Any]) -> Subject:
         stuck=tuple(
             Stuck(entry["name"], entry.get("change", {}), entry.get("extra", "")) for entry in content.get("stuck", [])
         ),
+        parts=_read_parts(content.get("parts")),
     )
+
+
+def _read_parts(entry: Mapping[str, Any] | None) -> Parts | None:
+    if entry is None:
+        return None
+    return Parts(Kind.read(entry["kind"]), int(entry["count"]), entry["objects"], entry.get("instance", {}))
 
 
 def render(text: str, values: Values) -> str:

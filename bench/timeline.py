@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["instance", "workload", "job"] | str
-"""`instance`: the object that a user makes. `workload`: what runs its pods. `job`: any Job. Others by their kind."""
+"""`instance`: the object that a user makes. `part`: what one of them may have many of. `workload`: what runs its pods.
+`job`: any Job. Others by their kind.
+"""
 
 
 @dataclass(frozen=True)
 class Sight:
     """One look at one object.
 
-    `done`: an instance says that it is ready, and means its newest spec; all pods of a workload are of its newest
-    template and ready; a Job has ended. Objects of other kinds are never done. `present`: it was not deleted.
+    `done`: an instance or a part says that it is ready, and means its newest spec; all pods of a workload are of its
+    newest template and ready; a Job has ended. Objects of other kinds are never done. `present`: it was not deleted.
     """
 
     at: float
@@ -27,7 +29,7 @@ class Sight:
     done: bool
     present: bool = True
     spec: str = ""
-    """A hash of its spec; only of objects that are neither instance, workload nor Job."""
+    """A hash of its spec; only of objects that are neither instance, part, workload nor Job."""
 
 
 def first(

@@ -9,6 +9,7 @@ from bench.phases.crash import crash
 from bench.phases.creation import ALONE, grow, one_at_a_time
 from bench.phases.deletion import MANY, deletion
 from bench.phases.idle import idle
+from bench.phases.many_parts import many_parts
 from bench.phases.neighbours import BESIDE, neighbours
 from bench.phases.repair import repair
 from bench.phases.restart import restart
@@ -36,6 +37,10 @@ def _is_first_with_neighbours(run: Run) -> bool:
     return run.level == next((level for level in run.levels if level >= BESIDE), None)
 
 
+def _is_first_with_parts(run: Run) -> bool:
+    return run.level == run.levels[0] and run.subject.parts is not None
+
+
 PHASES = (
     Phase("one", "creation, one at a time", one_at_a_time, namespaces=lambda _: ALONE),
     Phase("repair", "deleted and edited objects", repair),
@@ -49,6 +54,7 @@ PHASES = (
         namespaces=lambda run: len(run.subject.stuck),
         applies=_is_first_with_neighbours,
     ),
+    Phase("parts", "one with many parts", many_parts, namespaces=lambda _: 1, applies=_is_first_with_parts),
     Phase("crash", "a kill in a burst", crash, namespaces=lambda _: MANY_CRASHED, applies=_is_last_and_many),
     Phase("delete", "deletion of many", deletion, applies=_is_last_and_many),
 )

@@ -95,14 +95,15 @@ class ImageStoreReconciler:
     async def _observe(self, live: Manifest) -> Observed | None:
         namespace, service_name = live["metadata"]["namespace"], stores.service_of(live)
         service, found = await together(self._service(namespace, service_name), self._kube.list(IMAGE_STORE, namespace))
-        mine = stores.referring(service_name, found)
+        # Of the others only those matter that may have the id already: else the work would grow with their square.
+        rivals = stores.of_one_id(stores.store_id_of(live), stores.referring(service_name, found))
         release, replicas = _read_service(service)
         claims, credentials = await together(
-            read_claims(self._kube, namespace, mine),
-            # Of the others nothing is asked that depends on their credentials.
+            read_claims(self._kube, namespace, rivals),
+            # Of the rivals nothing is asked that depends on their credentials.
             read_credentials(self._kube, namespace, [live], release),
         )
-        verdicts = stores.judge(mine, claims, release, replicas, credentials)
+        verdicts = stores.judge(rivals, claims, release, replicas, credentials)
         verdict = next((verdict for verdict in verdicts if verdict.name == live["metadata"]["name"]), None)
         return None if verdict is None else Observed(live, service_name, service, verdict)
 

@@ -76,6 +76,11 @@ def store_id_of(store: Manifest) -> str:
     return str(store.get("spec", {}).get("storeID") or store["metadata"]["name"])
 
 
+def of_one_id(store_id: str, stores: Sequence[Manifest]) -> list[Manifest]:
+    """Return those of the stores that want this id inside Glance: only these bear on each other's verdicts."""
+    return [store for store in stores if store_id_of(store) == store_id]
+
+
 def claim_name(store: Manifest) -> str | None:
     """Return the name of the PersistentVolumeClaim that the store wants mounted, if any."""
     volume = (store.get("spec", {}).get("filesystem") or {}).get("volume") or {}

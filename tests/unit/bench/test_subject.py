@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import bench
@@ -76,3 +77,34 @@ def test_a_merge_patch_replaces_adds_and_removes():
     patch = {"a": {"b": None, "d": 3}, "list": [2], "scalar": {"now": "a mapping"}}
     assert merged(manifest, patch) == {"a": {"c": 2, "d": 3}, "list": [2], "scalar": {"now": "a mapping"}}
     assert manifest["a"] == {"b": 1, "c": 2}
+
+
+class TestParts:
+    """What one instance has many of."""
+
+    def test_all_objects_are_valid_and_each_part_has_what_it_refers_to(self, subject):
+        for number in range(1, subject.parts.count + 2):
+            secret, store = subject.parts.of(number, "bench-0007", VALUES)
+            found = ImageStore.model_validate(store)
+            member = store["spec"][store["spec"]["type"].lower()]
+            assert member["secretRef"]["name"] == secret["metadata"]["name"] == found.metadata.name
+            assert secret["metadata"]["namespace"] == store["metadata"]["namespace"] == "bench-0007"
+
+    def test_there_are_edges_among_them_and_two_types(self, subject):
+        specs = [subject.parts.of(number, "here", VALUES)[-1]["spec"] for number in range(1, subject.parts.count + 1)]
+        assert Counter(spec["type"] for spec in specs) == {"Ceph": 50, "S3": 50}
+        assert sum("edge" in spec for spec in specs) == 10
+
+    def test_the_instance_knows_its_default_store_among_many(self, subject):
+        store, instance = subject.objects_with_parts("here", VALUES)
+        assert instance["spec"]["defaultStore"] == store["metadata"]["name"]
+        assert "defaultStore" not in subject.objects_of("here", 0, VALUES)[-1]["spec"]
+
+    def test_a_subject_may_have_none(self, tmp_path):
+        content = yaml.safe_load(OURS.read_text())
+        del content["parts"]
+        file = tmp_path / "plain.yaml"
+        file.write_text(yaml.safe_dump(content))
+        plain = Subject.from_file(file)
+        assert plain.parts is None
+        assert plain.objects_with_parts("here", VALUES) == plain.objects_of("here", 0, VALUES)

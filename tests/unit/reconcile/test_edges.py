@@ -1,5 +1,7 @@
 """The edges of an ImageService, from pass to pass: the world before -> the world after."""
 
+import json
+
 import pytest
 from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
@@ -69,6 +71,16 @@ async def test_every_edge_gets_a_deployment_and_a_service_and_the_table_says_so(
     assert sites(run)["dcn0"]["url"] == f"http://glance-edge-dcn0.{NAMESPACE}.svc.cluster.local:9292"
     assert run.kube.find(IMAGE_SERVICE, "glance")["status"]["sitesReady"] == "3/3"
     assert all(row["attached"] for row in rows(run).values())
+
+
+async def test_a_hundred_edges_fit_into_a_status_of_32_kib():
+    run = Run()
+    for number in range(100):
+        add_edge(run, f"dcn{number:03}")
+    await run.to_the_end()
+    status = run.kube.find(IMAGE_SERVICE, "glance")["status"]
+    assert status["sitesReady"] == "101/101"
+    assert len(json.dumps(status, separators=(",", ":"))) < 32 * 1024
 
 
 async def test_a_settled_service_with_edges_is_not_written_to():

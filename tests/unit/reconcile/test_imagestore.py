@@ -6,6 +6,7 @@ from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
 from imageservice.reconcile import imageservice as module
+from imageservice.reconcile import stores as module_of_stores
 from imageservice.reconcile import writing
 from imageservice.reconcile.leaving import FORCE_ANNOTATION
 from imageservice.reconcile.stores import FINALIZER
@@ -53,6 +54,18 @@ def leave(run, store, **annotations):
 
 def is_there(run, store):
     return ("ImageStore", store) in run.kube.objects
+
+
+async def test_a_pass_reads_nothing_of_stores_with_other_ids(monkeypatch):
+    run = await served()
+    rival = image_store("rival", storeID="second", filesystem=NFS)
+    run.kube.put(IMAGE_STORE, rival | {"metadata": rival["metadata"] | {"creationTimestamp": "2027-01-01T00:00:00Z"}})
+    read = []
+    judge_all = module_of_stores.judge
+    monkeypatch.setattr(module_of_stores, "judge", lambda found, *rest: read.extend(found) or judge_all(found, *rest))
+    await run.store.reconcile(NAMESPACE, "rival")
+    assert [store["metadata"]["name"] for store in read] == ["second", "rival"]
+    assert verdict(run, "rival", "Accepted") == ("False", "StoreIDConflict")
 
 
 class TestReachable:

@@ -49,6 +49,20 @@ def test_a_store_that_waits_for_its_claim_keeps_its_id():
     assert reason(verdicts["young"]) == "StoreIDConflict"
 
 
+def test_among_the_stores_of_its_id_alone_a_store_is_judged_as_among_all():
+    wanted = [("old", "shared"), ("young", "shared"), ("apart", "apart"), ("late", "apart"), ("shared", None)]
+    found = [
+        aged(image_store(name, **({"storeID": store_id} if store_id else {})), minute)
+        for minute, (name, store_id) in enumerate(wanted)
+    ]
+    among_all = judged(*found)
+    assert {name for name, verdict in among_all.items() if reason(verdict)} == {"young", "late", "shared"}
+    for store in found:
+        name = store["metadata"]["name"]
+        rivals = stores.of_one_id(stores.store_id_of(store), found)
+        assert str(judged(*rivals)[name]) == str(among_all[name])
+
+
 @pytest.mark.parametrize("name", ["a.b", "x" * 64, "os-x-"])
 def test_a_name_that_is_no_store_id_needs_one_and_is_told_so(name):
     verdict = judged(aged(image_store(name), 1))[name]
