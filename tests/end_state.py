@@ -12,6 +12,8 @@ makes from others and makes anew all the time (DERIVED) is left out. `end_state`
 - times become `<time>`, generations that were observed become `current` or say how far they are behind;
 - names that end in a hash of the content (`glance-config-0a1b2c3d4e`: salted with a uid) become `glance-config#1`,
   numbered by content where there are several, wherever they stand;
+- the hash of the stores' files in a pod template, salted with a uid, becomes a word that says whether it is that of the
+  files that the pods have;
 - what the API server alone chooses (resourceVersion, managedFields, clusterIP) goes, and so do the words of
   Kubernetes' own controllers in conditions, which name pods and ReplicaSets.
 
@@ -28,6 +30,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tests.api_client import ApiClient, Manifest
+
+from imageservice.render.secrets import slow_hash
 
 OUR_GROUP = "imageservice.dev/"
 EndState = Mapping[str, Manifest]
@@ -50,6 +54,7 @@ _VOLATILE_ANNOTATIONS = (
     "imageservice.dev/spec-hash",  # of what is applied: owner's uid, namespace, names that end in a hash
     "kubectl.kubernetes.io/last-applied-configuration",
 )
+_HASH_OF_FILES = "imageservice.dev/store-credentials"
 _CHOSEN_BY_THE_SERVER = {
     "Service": (("spec", "clusterIP"), ("spec", "clusterIPs")),
     "PersistentVolumeClaim": (("status", "conditions"),),  # whether a pod has used it yet
@@ -88,10 +93,36 @@ def end_state(manifests: Iterable[Manifest], namespace: str, *, numbered: bool =
     """
     objects = [manifest for manifest in manifests if counts(manifest)]
     words = {m["metadata"]["uid"]: f"<uid of {key_of(m)}>" for m in objects} | {namespace: "<namespace>"}
-    plain = _replace([_without_volatile(manifest) for manifest in objects], words)
+    plain = _replace([_without_volatile(_with_files_judged(manifest, objects)) for manifest in objects], words)
     for kind in NAMED_BY_CONTENT:
         plain = _replace(plain, _names_by_content(kind, plain, numbered=numbered))
     return {key_of(manifest): manifest for manifest in sorted(plain, key=key_of)}
+
+
+def _with_files_judged(manifest: Manifest, objects: list[Manifest]) -> Manifest:
+    """Return a Deployment with a word in the place of the hash of the stores' files; anything else as it is."""
+    template = manifest.get("spec", {}).get("template", {})
+    told = template.get("metadata", {}).get("annotations", {}).get(_HASH_OF_FILES)
+    if manifest["kind"] != "Deployment" or told is None:
+        return manifest
+    content = json.dumps(_files_read_at_the_start(template, objects), sort_keys=True)
+    salt = manifest["metadata"]["ownerReferences"][0]["uid"]
+    is_current = told == slow_hash(hashlib.sha256(content.encode()).digest(), salt)
+    copied: Manifest = json.loads(json.dumps(manifest))
+    copied["spec"]["template"]["metadata"]["annotations"][_HASH_OF_FILES] = (
+        "<of the files that are there>" if is_current else "<of other files>"
+    )
+    return copied
+
+
+def _files_read_at_the_start(template: Manifest, objects: list[Manifest]) -> dict[str, dict[str, str]]:
+    """Return store id -> file name -> text, of the stores' Secrets that the pods of a template mount."""
+    volumes = template["spec"].get("volumes", [])
+    sources = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
+    mounted = {source["secret"]["name"] for source in sources if "secret" in source}
+    data = [m.get("data") or {} for m in objects if m["kind"] == "Secret" and m["metadata"]["name"] in mounted]
+    found = {name: _decoded(text) for files in data for name, text in files.items() if name.endswith(".conf")}
+    return {name.removesuffix(".conf"): {name: text} for name, text in found.items()}
 
 
 def _without_volatile(manifest: Manifest) -> Manifest:

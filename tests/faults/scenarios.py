@@ -4,12 +4,13 @@ A kind that comes later gets its line in OWN_KINDS, its children theirs in CHILD
 one, in which it is created, changed and deleted.
 """
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from tests.api_client import Manifest
-from tests.integration.objects import image_service, image_store, secret, secrets
+from tests.integration.objects import API, image_service, image_store, secret, secrets
 
 OWN_KINDS = ("ImageService", "ImageStore")
 """The kinds that the operator serves."""
@@ -69,6 +70,24 @@ def _nfs_store(name: str, path: str = "/exports/images", **spec: Any) -> Manifes
     return image_store(name, filesystem={"volume": volume}, **spec)
 
 
+def _ceph_store(name: str, **spec: Any) -> Manifest:
+    ceph = {"pool": "images", "monitors": ["192.0.2.1:6789"], "secretRef": {"name": f"{name}-key"}}
+    wanted = {"imageServiceRef": {"name": "glance"}, "type": "Ceph", "ceph": ceph}
+    return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": name}, "spec": wanted | spec}
+
+
+def _bucket_store(name: str) -> Manifest:
+    s3 = {"endpointURL": "https://s3.example", "bucket": "images", "secretRef": {"name": f"{name}-key"}}
+    wanted = {"imageServiceRef": {"name": "glance"}, "type": "S3", "s3": s3}
+    return {"apiVersion": API, "kind": "ImageStore", "metadata": {"name": name}, "spec": wanted}
+
+
+def _key_of(store: str, **values: str) -> Manifest:
+    """Return a store's Secret. Its values are in `data`, so that applying others takes the earlier ones away."""
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{store}-key"}, "data": data}
+
+
 GLANCE, CENTRAL, SECOND = "ImageService/glance", "ImageStore/central", "ImageStore/second"
 _BOTH = (("ImageService", "glance"), ("ImageStore", "central"))
 
@@ -112,7 +131,53 @@ NO_REPLICA = Scenario(
     ),
 )
 
-SCENARIOS = (CATALOGUE_AND_STORES, RELEASES_AND_ERRORS, NO_REPLICA)
+FAR, BUCKET = "ImageStore/far", "ImageStore/bucket"
+_EDGE = {"replicas": 1, "nodeSelector": {"kubernetes.io/os": "linux"}}
+_KEY, _ANOTHER_KEY = "AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA==", "AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVB=="
+_ALL_STORES = (GLANCE, CENTRAL, FAR, BUCKET)
+_ALL_BUT_FAR = (GLANCE, CENTRAL, BUCKET)
+
+CREDENTIALS_AND_EDGE = Scenario(
+    "credentials and edge",
+    (
+        Step(
+            "created without the Secret of a store",
+            apply=(
+                _key_of("bucket", access_key="a-key", secret_key="a-secret"),
+                *(_nfs_store("central"), _ceph_store("far"), _bucket_store("bucket")),
+                _service(),
+            ),
+            ready=_ALL_BUT_FAR,
+        ),
+        Step("its Secret made", apply=(_key_of("far", userID="glance", userKey=_KEY),), ready=_ALL_STORES),
+        Step(
+            "keys changed",
+            apply=(
+                _key_of("far", userID="glance", userKey=_ANOTHER_KEY),
+                _key_of("bucket", access_key="a-key", secret_key="another-secret"),
+            ),
+            ready=_ALL_STORES,
+        ),
+        Step(
+            "the Secret swapped for one of another shape",  # the pods go on with what they have
+            apply=(_key_of("far", access_key="a-key", secret_key="a-secret"),),
+            ready=_ALL_BUT_FAR,
+        ),
+        Step("mended", apply=(_key_of("far", key=_KEY),), ready=_ALL_STORES),
+        Step("an edge added", apply=(_ceph_store("far", edge=_EDGE),), ready=_ALL_STORES),
+        Step("the edge taken out of the spec", apply=(_ceph_store("far"),), ready=_ALL_STORES),
+        Step(
+            "all deleted",
+            delete=(
+                *_BOTH,
+                *(("ImageStore", name) for name in ("far", "bucket")),
+                *(("Secret", f"{name}-key") for name in ("far", "bucket")),
+            ),
+        ),
+    ),
+)
+
+SCENARIOS = (CATALOGUE_AND_STORES, RELEASES_AND_ERRORS, NO_REPLICA, CREDENTIALS_AND_EDGE)
 
 
 def prepared(namespace: str) -> list[Manifest]:

@@ -35,7 +35,13 @@ KILLS = [KillTrial(KillPoints(scenario, "unanswered"), CHAINS) for scenario in S
 KILLS += [KillTrial(KillPoints(CATALOGUE, "answered"), CHAINS)]  # between two writes it is at work in Keystone
 OUTSIDE = [KillTrial(KillPoints(CATALOGUE, moment, server=KEYSTONE), 1) for moment in ("unanswered", "answered")]
 """With a real Keystone, killed at the writes there: entries are neither missing nor doubled afterwards."""
-LEAST_KILL_POINTS = {"catalogue": 20, "catalogue and stores": 40, "releases and errors": 30, "no replica": 25}
+LEAST_KILL_POINTS = {
+    "catalogue": 20,
+    "catalogue and stores": 40,
+    "releases and errors": 30,
+    "no replica": 25,
+    "credentials and edge": 60,
+}
 
 _FAULTS = {
     "writes refused with 409": lambda: [Refuse(WRITES, times=3, status=409)],

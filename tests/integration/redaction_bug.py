@@ -1,4 +1,4 @@
-"""The operator with a bug: rendering fails, each time in another way, with the URL of the database in the error.
+"""The operator with a bug: rendering fails, each time in another way, with confidential values in the error.
 
 `python redaction_bug.py run ...` takes the arguments of `image-service-operator`.
 """
@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from imageservice import cli
-from imageservice.reconcile import imageservice as reconcile
+from imageservice.reconcile import sites
+from imageservice.reconcile.store_credentials import confidential
 from imageservice.render.inputs import ImageServiceInputs
 
 
@@ -101,10 +102,11 @@ def break_rendering() -> None:
     faults = itertools.cycle(FAULTS)
 
     def broken(inputs: ImageServiceInputs, _config: str) -> NoReturn:
-        next(faults)(inputs.database_url.reveal())
+        of_stores = [value for store in inputs.stores for value in confidential(store.credentials)]
+        next(faults)(" ".join(value.reveal() for value in (inputs.database_url, *of_stores)))
         raise RuntimeError("rendering is broken")
 
-    reconcile.deployment = broken
+    sites.deployment = broken
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tests.api_client import ApiClient, Manifest, Refused
 from tests.integration.objects import image_service, image_store
 from tests.integration.redaction_forms import Planted
 from tests.integration.redaction_keystone import CLOSED
+from tests.integration.redaction_stores import BAD_SHAPES, GOOD_SHAPES, SWAPPED, Shape
 
 ODDITIES = {
     "plain": "",
@@ -31,7 +32,8 @@ class Scene:
     """What is different, and what tells that it happened: a condition, its status, and the reasons it may have.
 
     `login` is the path of an `authURL` at the parrot, or a whole one, None for a proper Keystone; `known` tells which
-    users that knows. `raw` is what else is in which key of which Secret.
+    users that knows. `raw` is what else is in which key of which Secret. `shapes` are more stores with Secrets of their
+    own; those that are `swapped` get others when all is Ready.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Scene:
     raw: dict[tuple[str, str], str] = field(default_factory=dict)
     login: str | None = None
     known: frozenset[str] = frozenset(("user", "admin"))
+    shapes: tuple[Shape, ...] = ()
+    swapped: bool = False
 
 
 def _bad_url(name: str, url: str) -> Scene:
@@ -57,11 +61,14 @@ APPLICATION_CREDENTIAL = {
     ("glance-user", "application_credential_id"): "0123456789abcdef",
     ("glance-user", "application_credential_secret"): "{value}",
 }
+_PUNCTUATION = ODDITIES["quotes"] + ODDITIES["percent"] + ODDITIES["dollar"] + ODDITIES["separators"]
 GOOD = [
-    Scene("good-plain"),
-    Scene("good-unicode", ODDITIES["unicode"]),
-    Scene("good-punctuation", ODDITIES["quotes"] + ODDITIES["percent"] + ODDITIES["dollar"] + ODDITIES["separators"]),
-    Scene("good-lookalike", ODDITIES["base64"] + ODDITIES["address"]),
+    Scene("good-plain", shapes=GOOD_SHAPES),
+    Scene("good-unicode", ODDITIES["unicode"], shapes=GOOD_SHAPES),
+    Scene("good-punctuation", _PUNCTUATION, shapes=GOOD_SHAPES),
+    Scene("good-lookalike", ODDITIES["base64"] + ODDITIES["address"], shapes=GOOD_SHAPES),
+    Scene("kept-unicode", ODDITIES["unicode"], shapes=GOOD_SHAPES, swapped=True),
+    Scene("kept-punctuation", _PUNCTUATION, shapes=GOOD_SHAPES, swapped=True),
 ]
 BAD = [
     Scene("user-refused", told=("IdentityReady", "False", ("CredentialsRefused",)), known=frozenset(("admin",))),
@@ -99,9 +106,14 @@ BAD = [
     _bad_text("user-with-another-key", "glance-user", "password", ""),
     _bad_text("admin-of-two-lines", "keystone-admin", "password", "{value}\r{value}"),
     _bad_text("admin-not-text", "keystone-admin", "password", "\udcff{value}"),
+    Scene("stores-refused", '"%\u00fc', shapes=BAD_SHAPES),
 ]
-REFUSED = Scene("secrets-refused", told=("Accepted", "False", ("RefusedByAPIServer", "ForbiddenByAPIServer")))
-BROKEN = Scene("bug", "\"'%\u00fc$", told=("Accepted", "", ()))
+_BY_THE_SERVER = ("Accepted", "False", ("RefusedByAPIServer", "ForbiddenByAPIServer"))
+REFUSED = [
+    Scene("secrets-refused", told=_BY_THE_SERVER),
+    Scene("store-secrets-refused", told=_BY_THE_SERVER, shapes=GOOD_SHAPES),
+]
+BROKEN = Scene("bug", "\"'%\u00fc$", told=("Accepted", "", ()), shapes=GOOD_SHAPES)
 
 
 NOWHERE = {"there-is": "no-such-node"}
@@ -119,9 +131,10 @@ class Stage:
 
     @cached_property
     def values(self) -> dict[str, Planted]:
-        """Return the planted values by whose they are."""
+        """Return the planted values by whose they are: those of the service's Secrets, and of each store's."""
         names = ("database", "user", "admin", "note")
-        return {name: Planted(f"{self.scene.name}/{name}", self.scene.odd) for name in names}
+        of_service = {name: Planted(f"{self.scene.name}/{name}", self.scene.odd) for name in names}
+        return of_service | {shape.name: shape.planted(self.scene.name, self.scene.odd) for shape in self.scene.shapes}
 
     def secrets(self) -> list[Manifest]:
         """Return the Secrets that the spec refers to; in each there is a note too that nobody has asked for."""
@@ -136,7 +149,12 @@ class Stage:
             planted = self.values["user" if secret == "glance-user" else "admin"]
             contents[secret][key] = text.format(value=planted.value)
         several_lines = f"first line\n{note.value}\nlast line"
-        return [_secret(self.namespace, name, {**content, "note": several_lines}) for name, content in contents.items()]
+        made = [_secret(self.namespace, name, {**content, "note": several_lines}) for name, content in contents.items()]
+        return made + [self.secret_of(shape) for shape in self.scene.shapes]
+
+    def secret_of(self, shape: Shape) -> Manifest:
+        """Return the Secret of a store, with its value planted in it."""
+        return _secret(self.namespace, shape.name, shape.filled(self.values[shape.name]))
 
     def user_name(self, whose: str) -> str:
         """Return the name of a user in Keystone; names are no secret."""
@@ -154,10 +172,25 @@ class Stage:
         volume = {"type": "EmptyDir", "emptyDir": {}}
         store = image_store("central", filesystem={"volume": volume})
         needs_pods = self.scene.told[0] in ("Ready", "CatalogRegistered")
-        service = image_service(None, api={"replicas": 1, "nodeSelector": {} if needs_pods else NOWHERE})
+        api = {"replicas": 1, "nodeSelector": {} if needs_pods else NOWHERE}
+        service = image_service(None, api=api, defaultStore="central")
         service["spec"]["identity"] |= {"authURL": self.auth_url}
-        at_home = [m | {"metadata": {"namespace": self.namespace} | m["metadata"]} for m in (store, service)]
-        return [*self.secrets(), *at_home]
+        ours = (store, *(shape.store() for shape in self.scene.shapes), service)
+        return [*self.secrets(), *(m | {"metadata": {"namespace": self.namespace} | m["metadata"]} for m in ours)]
+
+    def swap_secrets(self) -> None:
+        """Replace the Secret of each store by one of another shape."""
+        for shape in self.scene.shapes:
+            live = self.api.get("Secret", self.namespace, shape.name)
+            wanted = self.secret_of(SWAPPED[shape.name])["data"]
+            self.api.merge(live, {"data": dict.fromkeys(live["data"]) | wanted})
+
+    def stores_are(self, *, good: bool) -> bool:
+        """Tell whether all stores with Secrets of their own say whether these are good."""
+        return all(
+            self.condition("CredentialsValid", "ImageStore", shape.name).get("status") == str(good)
+            for shape in self.scene.shapes
+        )
 
     def create_namespace(self) -> None:
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
@@ -168,8 +201,8 @@ class Stage:
     def service(self) -> Manifest:
         return self.api.get("ImageService", self.namespace, "glance")
 
-    def condition(self, type_: str) -> Manifest:
-        conditions = self.service().get("status", {}).get("conditions", [])
+    def condition(self, type_: str, kind: str = "ImageService", name: str = "glance") -> Manifest:
+        conditions = self.api.get(kind, self.namespace, name).get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == type_), {})
 
     def took_place(self) -> bool:
@@ -177,6 +210,8 @@ class Stage:
         type_, status, reasons = self.scene.told
         found = self.condition(type_)
         if found.get("reason") in ("NotEvaluated", "WaitingForAPI", "Pending"):
+            return False
+        if not self.stores_are(good=self.scene.shapes != BAD_SHAPES):
             return False
         return found.get("status") == status and (not reasons or found.get("reason") in reasons)
 
@@ -216,19 +251,27 @@ def pods_say(stage: Stage, component: str, text: str) -> int:
     return len(waiting)
 
 
-def refuse_config_secrets(stage: Stage) -> list[Manifest]:
-    """Have the API server refuse the config Secret in the stage's namespace, and say what is in it; return the rules.
+_REFUSED_FILES = {False: "name == 'glance-api.conf'", True: "name != 'glance-api.conf' && name.endsWith('.conf')"}
+"""Whether a scene has stores with Secrets -> which files the API server does not take: theirs, or the service's."""
 
-    The rules are not of any namespace: delete them afterwards.
+
+def refuse_secrets(stage: Stage) -> list[Manifest]:
+    """Have the API server refuse Secrets of the operator in the stage's namespace, and say what is in them.
+
+    Return the rules, which are not of any namespace: delete them afterwards.
     """
     name, group = f"refuse-{stage.namespace}", "admissionregistration.k8s.io/v1"
     secrets = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"]}
     home = {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}
-    validation = {"expression": "false", "messageExpression": "'no: ' + string(object.data['glance-api.conf'])"}
+    files = f"object.data.filter(name, {_REFUSED_FILES[bool(stage.scene.shapes)]})"
+    quoted = f"'no: ' + {files}.map(name, string(object.data[name])).join(' ')"
     policy = {
         "matchConstraints": {"resourceRules": [secrets], "namespaceSelector": home},
-        "matchConditions": [{"name": "config", "expression": "'glance-api.conf' in object.data"}],
-        "validations": [validation],
+        "matchConditions": [
+            {"name": "ours", "expression": "has(object.metadata.labels) || object.metadata.name == 'probe'"},
+            {"name": "files", "expression": f"{files}.size() > 0"},
+        ],
+        "validations": [{"expression": "false", "messageExpression": quoted}],
     }
     binding = {"policyName": name, "validationActions": ["Deny"]}
     rules = [
@@ -239,8 +282,9 @@ def refuse_config_secrets(stage: Stage) -> list[Manifest]:
 
 
 def refusal_of(stage: Stage, text: str) -> str:
-    """Return what the API server has against a config Secret with `text` in it; empty where it takes it."""
-    probe = _secret(stage.namespace, "probe", {"glance-api.conf": text})
+    """Return what the API server has against a Secret of such a file with `text` in it; empty where it takes it."""
+    file = "store.conf" if stage.scene.shapes else "glance-api.conf"
+    probe = _secret(stage.namespace, "probe", {file: text})
     path = stage.api.resource("Secret").path(stage.namespace)
     try:
         stage.api.request("POST", path, probe, query={"dryRun": "All"})

@@ -27,7 +27,7 @@ from tests.integration.redaction_scenes import (
     Stage,
     pods_say,
     refusal_of,
-    refuse_config_secrets,
+    refuse_secrets,
 )
 from tests.keystone import KeystoneServer
 from tests.operator_process import OperatorProcess, running
@@ -35,7 +35,7 @@ from tests.waiting import wait_for
 
 from imageservice import cli
 
-SCENE_SECONDS = 90
+SCENE_SECONDS = 180
 ON_THE_REAL_KEYSTONE = {"good-unicode", "user-refused", "admin-refused", "application-credential-0"}
 NOBODY_PRINTS = ("hexadecimal", "YAML", "base64 after", "MD5", "SHA")
 """Ways of writing a value that no program uses in its last words, and that no masking could find all of."""
@@ -78,9 +78,10 @@ class Theatre:
             stand_in = stack.enter_context(keystone_stand_in.running())
             repeats = stack.enter_context(parrot())
             with running(self.cluster, self._directory / "log", log_level="DEBUG") as operator:
-                for scene in (*GOOD, *BAD, REFUSED):
+                for scene in (*GOOD, *BAD, *REFUSED):
                     self._set_up(self._stage(scene, stand_in, repeats), stack)
                 self._wait(Stage.took_place, self.stages)
+                self._swap_secrets([stage for stage in self.stages if stage.scene.swapped])
                 self._have_pods_speak([stage for stage in self.stages if stage.scene in GOOD])
                 printed = {name: text for stage in self.stages for name, text in self._dry_run(stage)}
                 self._look_around(Evidence(self.api, self._namespaces(), [operator], printed))
@@ -137,8 +138,8 @@ class Theatre:
         self.stages.append(stage)
         stack.callback(stage.tear_down)
         stage.create_namespace()
-        if stage.scene is REFUSED:
-            for rule in refuse_config_secrets(stage):
+        if stage.scene in REFUSED:
+            for rule in refuse_secrets(stage):
                 stack.callback(self.api.delete, rule)
             quoted = base64.b64encode(b"in the config").decode()
             wait_for(lambda: quoted in refusal_of(stage, "in the config"), 30, "a refused Secret is quoted")
@@ -156,6 +157,12 @@ class Theatre:
         with contextlib.suppress(AssertionError):
             wait_for(on_all, SCENE_SECONDS, "", pause=0.5)
         assert not waiting, {stage.scene.name: stage.service().get("status") for stage in waiting}
+
+    def _swap_secrets(self, stages: list[Stage]) -> None:
+        """Have the Secrets of stores replaced by others of no use, while the pods go on with what they have."""
+        for stage in stages:
+            stage.swap_secrets()
+        self._wait(lambda stage: stage.stores_are(good=False), stages)
 
     def _have_pods_speak(self, stages: list[Stage]) -> None:
         """Have the API pods crash, and then the database Job fail, with confidential values in their last words."""

@@ -54,6 +54,8 @@ def test_the_operator_had_the_values_in_its_hands(theatre, told):
             text = " ".join(base64.b64decode(value).decode() for m in made for value in m["data"].values())
             assert stage.values["user"].head in text, stage.scene.name
             assert stage.values["database"].head in text, stage.scene.name
+            for shape in stage.scene.shapes:
+                assert stage.values[shape.name].head in text, (stage.scene.name, shape.name)
 
 
 def test_the_bug_was_come_by_in_all_its_forms(theatre):

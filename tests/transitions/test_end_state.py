@@ -2,11 +2,15 @@
 
 import base64
 import copy
+import hashlib
+import json
 from typing import Any
 
 import pytest
 from tests.api_client import Manifest
 from tests.end_state import differences, end_state, versions
+
+from imageservice.render.secrets import slow_hash
 
 
 def encoded(text: str) -> str:
@@ -134,3 +138,27 @@ def test_an_object_is_found_again_among_more_of_its_kind_by_what_is_in_it() -> N
     many = end_state([*more, old], "t-two", numbered=False)
     assert set(few) < set(many)
     assert all(many[key] == found for key, found in few.items())
+
+
+def with_stores_file(objects: list[Manifest], told: str, was: str | None = None) -> list[Manifest]:
+    """Return a run whose pods mount a store's Secret; `was` is what it held when they were told of its hash."""
+    service, _, deployment = objects
+    metadata = {"namespace": service["metadata"]["namespace"], "name": "glance-store-far", "uid": "far"}
+    data = {"far.conf": encoded(told), "far.client.glance.keyring": encoded("any")}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    uid = service["metadata"]["uid"]
+    content = json.dumps({"far": {"far.conf": told if was is None else was}}).encode()
+    annotations = {"imageservice.dev/store-credentials": slow_hash(hashlib.sha256(content).digest(), uid)}
+    volume = {"name": "driver-files", "projected": {"sources": [{"secret": {"name": "glance-store-far"}}]}}
+    template = {"metadata": {"annotations": annotations}, "spec": {"volumes": [volume]}}
+    return [*objects[:2], secret, deployment | {"spec": deployment["spec"] | {"template": template}}]
+
+
+def test_the_salted_hash_of_the_same_files_is_the_same() -> None:
+    assert words(with_stores_file(run("t-one", 1), "a"), with_stores_file(run("t-two", 2), "a")) == []
+
+
+def test_pods_that_were_not_told_of_another_file_are_told() -> None:
+    (told,) = words(with_stores_file(run("t-one", 1), "a"), with_stores_file(run("t-two", 2), "a", was="b"))
+    assert "store-credentials" in told
+    assert "<of other files>" in told

@@ -5,7 +5,7 @@ in it by CredentialsValid; no message ever repeats a value.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imageservice.api.reading import InvalidObject, read
@@ -16,6 +16,7 @@ from imageservice.reconcile import resolve
 from imageservice.reconcile.ceph_credentials import ceph_credentials
 from imageservice.reconcile.store_sources import Source
 from imageservice.releases import Release
+from imageservice.render import ini
 from imageservice.render.inputs import (
     ApplicationCredential,
     CephCredentials,
@@ -25,12 +26,15 @@ from imageservice.render.inputs import (
     StoreCredentials,
 )
 from imageservice.render.options import store_options
+from imageservice.render.stores import swift
 from imageservice.render.stores.drivers import DRIVERS
 from imageservice.sensitive import Sensitive
 
 S3_KEYS = (("access_key", "secret_key"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
 MEMBERS = {"Ceph": "ceph", "S3": "s3", "Swift": "swift", "Cinder": "cinder"}
 """Type of a store with credentials -> the member of its spec that refers to them."""
+_CONFIDENTIAL_OPTIONS = ("key", "secret", "password")
+"""How the names of confidential options end, in every file that is written for a store."""
 
 Found = StoreCredentials | Blocked
 
@@ -155,12 +159,20 @@ def confidential(credentials: StoreCredentials | None) -> list[Sensitive]:
     if credentials is None:
         return []
     if isinstance(credentials, KeptFiles):
-        values = (
-            line.partition("=")[2].strip() for _, text in credentials.files for line in text.reveal().splitlines()
-        )
-        return [Sensitive(value) for value in values if len(value) >= resolve.LEAST_LINE_LENGTH]
+        values = {value for _, text in credentials.files for value in _confidential_of(text.reveal())}
+        return [Sensitive(value) for value in sorted(values) if value]
     if isinstance(credentials, CephCredentials):
         return [credentials.key]
     if isinstance(credentials, S3Credentials):
         return [credentials.access_key, credentials.secret_key]
     return [credentials.secret if isinstance(credentials, ApplicationCredential) else credentials.password]
+
+
+def _confidential_of(file: str) -> Iterator[str]:
+    """Yield the confidential values in a file of ours: as they stand there, and as its readers understand them."""
+    for line in file.split("\n"):
+        name, _, value = line.partition("=")
+        if name.strip().endswith(_CONFIDENTIAL_OPTIONS):
+            written = value.strip()
+            bare = written[1:-1] if len(written) > 1 and written[0] == written[-1] == '"' else written
+            yield from (written, bare, ini.unescaped(bare), swift.unescaped(bare))

@@ -40,6 +40,11 @@ def escaped(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def unescaped(text: str) -> str:
+    """Return what `escaped` was given."""
+    return text.replace(r"\$", "$")
+
+
 def list_value(items: Iterable[str], *, bounds: bool = False) -> str:
     """Return the value of a list option; `bounds` for the options that want their list in brackets.
 

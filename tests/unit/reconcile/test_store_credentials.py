@@ -10,7 +10,15 @@ from imageservice.errors import Blocked
 from imageservice.reconcile import resolve
 from imageservice.reconcile.store_credentials import References, confidential, references, resolve_all, resolve_one
 from imageservice.releases import RELEASES
-from imageservice.render.inputs import ApplicationCredential, CephCredentials, PasswordCredential, S3Credentials
+from imageservice.render import stores
+from imageservice.render.inputs import (
+    ApplicationCredential,
+    CephCredentials,
+    KeptFiles,
+    PasswordCredential,
+    S3Credentials,
+    StoreInputs,
+)
 from imageservice.sensitive import Sensitive
 
 KEY, OTHER_KEY = "AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA==", "AQBRYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA=="
@@ -347,3 +355,24 @@ def test_every_key_of_a_store_is_masked_and_no_name_is():
 )
 def test_what_is_confidential_of_credentials(credentials, expected):
     assert [value.reveal() for value in confidential(credentials)] == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "x", "dollar$ and \\$ and $$", "percent%s%%", '"in its own quotes"', "ünïcöde"]
+)
+@pytest.mark.parametrize("kind", ["S3", "Swift", "Cinder"])
+def test_of_files_that_are_kept_the_value_itself_is_confidential_however_it_is_written_there(kind, value):
+    credentials = {
+        "S3": S3Credentials(Sensitive("access"), Sensitive(value)),
+        "Swift": PasswordCredential("glance", Sensitive(value), "service"),
+        "Cinder": PasswordCredential("glance", Sensitive(value), "service"),
+    }[kind]
+    written = stores.files(StoreInputs("far", "far", spec(kind), credentials))
+    kept = KeptFiles(tuple((name, Sensitive(text)) for name, text in written.items()))
+    assert value in {found.reveal() for found in confidential(kept)}
+
+
+def test_of_a_keyring_that_is_kept_the_key_is_confidential_and_nothing_else():
+    written = stores.files(StoreInputs("far", "far", spec("Ceph"), user()))
+    kept = KeptFiles(tuple((name, Sensitive(text)) for name, text in written.items()))
+    assert [value.reveal() for value in confidential(kept)] == [KEY]

@@ -57,3 +57,8 @@ def account_value(value: str) -> str:
     if not value.isprintable():
         raise ValueError("a value of the account file is not a single line of text")
     return f'"{value.replace("%", "%%")}"'
+
+
+def unescaped(text: str) -> str:
+    """Return what `account_value` was given, from what it has returned without the quotes."""
+    return text.replace("%%", "%")
