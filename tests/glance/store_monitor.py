@@ -99,7 +99,7 @@ def store_monitor(
     settings |= {"port": free_port(), "intervalSeconds": interval_seconds}
     settings["glanceConfig"] = str(glance_config or "/nonexistent")
     (directory / SETTINGS).write_text(json.dumps(settings))
-    variables = {entry["name"]: entry.get("value", pod_ips) for entry in monitor_container("image", [])["env"]}
+    variables = {entry["name"]: entry.get("value", pod_ips) for entry in monitor_container([])["env"]}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON", "CEPH_"))}
     # The kernel ends it with the test run, however that ends. Without capabilities root is bound by modes of files.
     confined = ["setpriv", "--pdeathsig", "KILL", *(["--bounding-set=-all"] if os.geteuid() == 0 else [])]

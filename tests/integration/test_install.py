@@ -98,6 +98,7 @@ def test_the_operator_may_work_everywhere_and_do_nothing_else(release: Cluster) 
         ("delete", "secrets"),
         ("list", "pods"),
         ("get", "persistentvolumeclaims"),
+        ("get", "configmaps"),
     ]
     forbidden = [
         ("create", "imageservices"),
@@ -105,7 +106,7 @@ def test_the_operator_may_work_everywhere_and_do_nothing_else(release: Cluster) 
         ("create", "pods"),
         ("create", "pods/exec"),
         ("delete", "persistentvolumeclaims"),
-        ("list", "configmaps"),
+        ("create", "configmaps"),
         ("get", "nodes"),
         ("create", "rolebindings"),
         ("get", "leases"),
