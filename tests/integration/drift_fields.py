@@ -160,6 +160,8 @@ _BY_PLACE: dict[tuple[str, str], _Change] = {
     ("*", "*.labelSelector"): _in_selector,
     ("*", "*.medium"): _one_of("HugePages", "Memory"),
     ("*", "*.protocol"): _one_of("UDP", "TCP"),
+    ("*", "*.resources.limits.*"): _one_of("1Ti"),
+    ("*", "*.resources.requests.*"): _one_of("1"),
     ("*", "*.scheme"): _one_of("HTTPS", "HTTP"),
     ("*", "*.seccompProfile.type"): _one_of("Unconfined", "RuntimeDefault"),
     ("*", "*.sizeLimit"): _one_of("3Mi"),
@@ -181,6 +183,7 @@ ONLY_VALUE: dict[tuple[str, str], str] = {
     ("Deployment", "spec.template.metadata.labels.app.kubernetes.io/component"): "is in the immutable selector",
     ("Deployment", "spec.template.metadata.labels.app.kubernetes.io/instance"): "is in the immutable selector",
     ("Deployment", "spec.template.metadata.labels.app.kubernetes.io/name"): "is in the immutable selector",
+    ("Deployment", "spec.template.metadata.labels.imageservice.dev/edge"): "is in the immutable selector",
 }
 """Fields of which no other value is legal as long as the rest is as it is, and why. Patterns as above."""
 

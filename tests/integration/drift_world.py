@@ -1,4 +1,4 @@
-"""One ImageService with all its children, and what is measured when somebody meddles with one of them."""
+"""One ImageService with an edge and all its children, and what is measured when somebody meddles with one of them."""
 
 import time
 from collections import Counter
@@ -9,10 +9,11 @@ from typing import Any
 from tests import end_state
 from tests.api_client import ApiClient, Manifest
 from tests.integration.drift_fields import Field, owned
-from tests.integration.objects import Namespace
+from tests.integration.objects import Namespace, image_store, secret
 from tests.operator_process import OperatorProcess
 from tests.waiting import wait_for
 
+EDGE_LABEL = "imageservice.dev/edge"
 OPERATOR = "image-service-operator"
 """The field manager of the operator."""
 MEDDLER = "meddler"
@@ -25,6 +26,28 @@ QUIET_SECONDS = 1.2
 LOOK_SECONDS = 0.005
 
 _WRITES = ("apply", "create", "delete", "replace", "apply_status", "apply_finalizers")
+
+BUCKET, FAR = "bucket", "far"
+"""The stores that there are beside the default one: one in S3, and one in Ceph with an edge."""
+FSID = "5b1ebd4e-6b0b-4c8a-8a9c-1d2f3a4b5c6d"
+REPORTS = {FAR: {"reason": "Reachable", "message": "The pool can be read.", "fsid": FSID}}
+"""What the store monitors say."""
+
+
+def stores() -> list[Manifest]:
+    """Return these stores with their Secrets."""
+    s3 = {"endpointURL": "https://s3.example", "bucket": "images", "secretRef": {"name": BUCKET}}
+    ceph = {"pool": "images", "monitors": ["192.0.2.1:6789"], "secretRef": {"name": FAR}}
+    edge = {"replicas": 2, "nodeSelector": {"kubernetes.io/os": "linux"}}
+    found = [
+        secret(BUCKET, access_key="images", secret_key="secret-key"),
+        secret(FAR, userID="glance", userKey="AQBQYWlnkH8vBxAAqKq5bLXyM2Zb9sYQm4mJVA=="),
+        image_store(BUCKET, type="S3", s3=s3),
+        image_store(FAR, type="Ceph", ceph=ceph, edge=edge),
+    ]
+    for store in found[2:]:
+        del store["spec"]["filesystem"]
+    return found
 
 
 @dataclass
@@ -88,12 +111,13 @@ class World:
         return self.api.find(child["kind"], self.namespace.name, child["metadata"]["name"])
 
     def wait_ready(self, kind: str = "ImageService", name: str = "glance") -> None:
-        """Wait until the object is Ready for its newest spec."""
+        """Wait until the object is Ready for its newest spec, and so are all sites that it has."""
 
         def ready() -> bool:
             live = self.service(kind, name)
             found = self.conditions(kind, name).get("Ready", {})
-            return found.get("status") == "True" and found.get("observedGeneration") == live["metadata"]["generation"]
+            told = found.get("status") == "True" and found.get("observedGeneration") == live["metadata"]["generation"]
+            return told and all(site["ready"] for site in live["status"].get("sites", []))
 
         self.wait(ready, f"the {kind} is Ready")
 
@@ -106,6 +130,19 @@ class World:
 
         condition: Manifest = self.wait(found, f"{type_} has the reason {reason}")
         return condition
+
+    def wait_told(self, reason: str, child: Manifest) -> None:
+        """Wait until it is told for a reason that a child is in trouble, where that is told: an edge has a row."""
+        edge = child["metadata"]["labels"].get(EDGE_LABEL)
+        name = f"{child['kind']} `{child['metadata']['name']}`"
+
+        def told() -> bool:
+            sites = self.service()["status"].get("sites", [])
+            rows = [row for row in sites if row["edge"] and row["name"] == edge]
+            found = rows[0] if rows else self.conditions().get("Accepted", {})
+            return found.get("reason") == reason and name in found.get("message", "")
+
+        self.wait(told, f"{reason} is told of {end_state.key_of(child)}")
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait until `condition` returns something true and return that; fail with the conditions that do not hold."""

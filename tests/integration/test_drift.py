@@ -9,16 +9,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests import keystone_stand_in
+from tests import keystone_stand_in, monitor_stand_in
 from tests.api_client import ApiClient, Manifest, Refused
 from tests.integration.drift_fields import ONLY_VALUE, Field, Item, alone, in_table, other_values
 from tests.integration.drift_meddler import Meddler, changes_of, fields_of, no_roll_out, parts_of
 from tests.integration.drift_world import (
     BOUND_SECONDS,
+    BUCKET,
+    FAR,
     MEDDLER,
+    REPORTS,
     Ledger,
     World,
     intent,
+    stores,
 )
 from tests.integration.objects import Namespace
 from tests.operator_process import running
@@ -29,8 +33,10 @@ FINALIZER = "imageservice.dev/keystone-catalog"
 FOREIGN = "x.example/foreign"
 A_LIE = {"status": "False", "reason": "Lie", "message": "not true", "lastTransitionTime": "2020-01-01T00:00:00Z"}
 FLAGS = ("default", "attached", "ready")
+SITE = {"url": "http://theirs", "replicas": 9, "readyReplicas": 9, "ready": True, "rolledOut": True, "reason": "Lie"}
 STATUS_EDITS = {
     "conditions": [[], [{"type": "Ready", **A_LIE}]],
+    "fsid": ["00000000-0000-0000-0000-000000000000"],
     "endpoints": [[{"interface": "Public", "url": "https://not.example"}]],
     "image": ["not.example/glance:1"],
     "observedGeneration": [99],
@@ -38,11 +44,14 @@ STATUS_EDITS = {
     "release": ["2025.1"],
     "replicas": [99],
     "selector": ["app=theirs"],
+    "sites": [[], [{"name": "theirs", "edge": True} | SITE]],
+    "sitesReady": ["9/9"],
     "storeID": ["theirs"],
     "stores": [[], [{"name": "theirs", "id": "theirs", "type": "Filesystem"} | dict.fromkeys(FLAGS, True)]],
     "updatedReplicas": [99],
 }
 """What the fields of a status are set to, each by itself."""
+OURS = [("ImageService", "glance"), *(("ImageStore", name) for name in ("central", BUCKET, FAR))]
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 LEAST_TRIED = 400
@@ -58,10 +67,16 @@ def world(control_plane, tmp_path_factory) -> Iterator[World]:
     with keystone_stand_in.running() as keystone:
         namespace = Namespace(control_plane, keystone)
         # The resync stays at its ten minutes: what is repaired here is repaired because it was noticed.
-        with running(control_plane, log, namespaces=namespace.name, lease_name=namespace.name) as operator:
-            namespace.quickstart()
-            namespace.wait_ready()
+        settings = {"namespaces": namespace.name, "lease_name": namespace.name}
+        with (
+            monitor_stand_in.saying(REPORTS) as monitor_url,
+            running(control_plane, log, monitor_url=monitor_url, **settings) as operator,
+        ):
+            namespace.apply(*stores())
+            namespace.quickstart(defaultStore="central")
             made = World(namespace, ApiClient(control_plane.kubeconfig), operator, Ledger())
+            for kind, name in OURS:
+                namespace.wait_ready(name, kind.lower())
             made.settle()
             yield made
         namespace.delete()
@@ -203,8 +218,7 @@ class TestHeldByTheFinalizerOfAnother:
     def test_a_deleted_child_that_cannot_go_is_told_and_comes_back_when_it_has_gone(self, world):
         for child in world.children():
             world.api.delete(world.api.merge(child, held(child, hold=True)))
-            told = world.wait_reason("Deleting")
-            assert f"`{child['metadata']['name']}`" in told["message"]
+            world.wait_told("Deleting", child)
             world.api.merge(world.now(child), held(child, hold=False))
             world.wait_back(child)
             world.wait_ready()
@@ -231,8 +245,7 @@ class TestOwnership:
             writes = writes_of_children(world)
             world.api.merge(child, {"metadata": {"ownerReferences": None}})
             try:
-                told = world.wait_reason("NameTaken")
-                assert f"{child['kind']} `{child['metadata']['name']}`" in told["message"]
+                world.wait_told("NameTaken", child)
                 world.settle(0.5)
                 assert writes_of_children(world) == writes
             finally:
@@ -307,7 +320,7 @@ class TestAdditions:
         world.api.patch(deployment, [{"op": "add", "path": f"{containers}/0", "value": proxy}])
         world.settle()
         names = [container["name"] for container in part(*POD, "containers").value(world.deployment())]
-        assert names == ["proxy", "glance-api"]
+        assert names == ["proxy", "glance-api", "store-monitor"]
         assert world.service()["status"]["image"] == image
         world.api.patch(world.deployment(), [{"op": "remove", "path": f"{containers}/0"}])
 
@@ -323,7 +336,7 @@ class TestAdditions:
         world.api.patch(service, [{"op": "add", "path": "/spec/ports/-", "value": metrics}])
         world.settle()
         ports = world.api.get("Service", world.namespace.name, "glance-api")["spec"]["ports"]
-        assert [port["name"] for port in ports] == ["http", "metrics"]
+        assert [port["name"] for port in ports] == ["http", "monitor", "metrics"]
 
     def test_the_number_of_replicas_is_that_of_the_image_service_whoever_scales_the_deployment(self, world):
         deployment = world.deployment()
@@ -348,9 +361,6 @@ def told_in(status: Manifest) -> Manifest:
     """Return a status without the times, which may move."""
     conditions = [{k: v for k, v in c.items() if k != "lastTransitionTime"} for c in status.get("conditions", [])]
     return status | {"conditions": sorted(conditions, key=lambda condition: condition["type"])}
-
-
-OURS = [("ImageService", "glance"), ("ImageStore", "central")]
 
 
 @pytest.mark.parametrize(("kind", "name"), OURS)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imageservice.api.v1alpha1 import MAX_STORES
 from imageservice.manifest import Manifest
 from imageservice.status import rollout, sites
 from imageservice.status.conditions import Condition, complete, merge, summarise
@@ -64,7 +65,7 @@ def status(live: Manifest, seen: Seen, now: str) -> Manifest:
     }
     texts = {"release": seen.release, "image": seen.image, "selector": seen.selector}
     if seen.sites:
-        result |= {"sites": list(seen.sites)}
+        result |= {"sites": list(seen.sites)[: MAX_STORES + 1]}  # the API server would refuse the whole status
         texts["sitesReady"] = sites.ready_of(seen.sites)
     return result | {name: text for name, text in texts.items() if text}
 

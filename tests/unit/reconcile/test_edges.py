@@ -6,6 +6,7 @@ import pytest
 from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
+from imageservice.api.v1alpha1 import MAX_STORES, ImageService
 from imageservice.reconcile import imageservice as module
 from imageservice.reconcile import writing
 from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, IMAGE_STORE, JOB, POD, SECRET, SERVICE
@@ -81,6 +82,17 @@ async def test_a_hundred_edges_fit_into_a_status_of_32_kib():
     status = run.kube.find(IMAGE_SERVICE, "glance")["status"]
     assert status["sitesReady"] == "101/101"
     assert len(json.dumps(status, separators=(",", ":"))) < 32 * 1024
+
+
+async def test_of_more_edges_than_a_status_may_list_the_service_lists_as_many_as_it_may():
+    run = Run()
+    for number in range(MAX_STORES + 2):
+        add_edge(run, f"dcn{number:03}")
+    await run.to_the_end()
+    found = run.kube.find(IMAGE_SERVICE, "glance")
+    ImageService.model_validate(found)
+    assert len(found["status"]["sites"]) == MAX_STORES + 1
+    assert found["status"]["sitesReady"] == f"{MAX_STORES + 3}/{MAX_STORES + 3}"
 
 
 async def test_a_settled_service_with_edges_is_not_written_to():
