@@ -10,10 +10,12 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST_FIRST = (
+    "tests/e2e/test_dcn.py",
     "tests/e2e/test_image_service.py",
     "tests/faults",
     "tests/transitions",
     "tests/integration/test_drift.py",
+    "tests/glance[",
     "tests/integration/test_operator.py::TestTheMainJob",
     "tests/integration/test_runtime_lease.py",
     "tests/integration/test_operator.py::TestBadInput",
