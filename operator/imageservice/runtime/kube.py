@@ -1,5 +1,6 @@
 """The one place that talks to the API server: plain dictionaries in and out, server-side apply, one error type."""
 
+import asyncio
 import builtins
 import time
 from collections import OrderedDict
@@ -51,6 +52,8 @@ MERGE_PATCH = "application/merge-patch+json"
 
 TRIES = 5
 """How often to look again at an object that others change between our look and our write."""
+CONFLICT_SECONDS = 0.03
+"""Pause before the third try, and longer before each further one: a controller may be answering our own write."""
 PAGE_SIZE = 500
 REQUEST_SECONDS = 20.0
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -155,7 +158,7 @@ class KubeApi:
         metadata = wanted["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"])
         refused = False
-        for last_try in (*[False] * (TRIES - 1), True):
+        for tried in range(1, TRIES + 1):
             if live is not None and not refused:
                 if applying.is_settled(manifest, live) or self._applied.knows(kind, wanted, live):
                     self._metrics.apply_cache_hits.labels(kind=kind.kind).inc()
@@ -166,8 +169,9 @@ class KubeApi:
                     live = await self._make_room(kind, wanted, live)
                 answer = await self._apply("apply", kind, path, _at_version(wanted, live))
             except Conflict:
-                if last_try or live is None:
+                if tried == TRIES or live is None:
                     raise
+                await asyncio.sleep(CONFLICT_SECONDS * (tried - 1))
                 live = await self._same(kind, live)
             except Invalid:
                 if refused or live is None:
