@@ -1,7 +1,9 @@
 """Write a status and tell its changes as Events; write and tell nothing where nothing changed."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from imageservice.manifest import Manifest
 from imageservice.runtime.cached import CachedKube
@@ -12,7 +14,9 @@ from imageservice.status.conditions import OPTIONAL_TYPES
 from imageservice.status.events import transitions
 
 PACE_SECONDS = 1.0
-"""Counts and words that move during a roll-out are written once in so long; what a condition says, at once."""
+"""What others changed in a status is put back once in so long, where it is not what a condition or a row says."""
+COUNTS_SECONDS = 10.0
+"""Counts and words that move during a roll-out are written once in so long; what a condition or a row says, at once."""
 _REMEMBERED = 10_000
 
 
@@ -26,7 +30,7 @@ class StatusWriter:
         self._recorder = recorder
         self._kind = kind
         self._clock = clock
-        self._written_at: dict[str, float] = {}
+        self._written: dict[str, _Written] = {}
 
     async def write(self, live: Manifest, status: Manifest) -> float | None:
         """Apply `status` to the object `live`, if it differs from the one that it has and the object still is there.
@@ -36,22 +40,42 @@ class StatusWriter:
         before, uid = live.get("status", {}), live["metadata"]["uid"]
         if is_written(status, before):
             return None
-        wait = self._written_at.get(uid, float("-inf")) + PACE_SECONDS - self._clock()
+        wait = self._wait(uid, before)
         if wait > 0 and _says(before) == _says(status):
             return wait
         try:
             await self._kube.apply_status(self._kind, _with_status(self._kind, live, status))
         except (NotFound, Conflict):  # deleted since it was read, or another has its name: the watch tells of it
             return None
-        self._note(uid)
+        self._note(uid, status)
         for event in transitions(before.get("conditions", []), status["conditions"]):
             await self._recorder.emit(live, event.type, event.reason, event.message)
         return None
 
-    def _note(self, uid: str) -> None:
-        if len(self._written_at) >= _REMEMBERED:
-            self._written_at.clear()
-        self._written_at[uid] = self._clock()
+    def _wait(self, uid: str, before: Manifest) -> float:
+        """Return how long to wait with what is not urgent. `before` is ours as long as nobody else has written."""
+        last = self._written.get(uid)
+        if last is None:
+            return 0.0
+        is_ours = last.content == _fingerprint(before)
+        return last.at + (COUNTS_SECONDS if is_ours else PACE_SECONDS) - self._clock()
+
+    def _note(self, uid: str, status: Manifest) -> None:
+        if len(self._written) >= _REMEMBERED:
+            self._written.clear()
+        self._written[uid] = _Written(self._clock(), _fingerprint(status))
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """When a status was written last, and what it was, as a number."""
+
+    at: float
+    content: int
+
+
+def _fingerprint(status: Manifest) -> int:
+    return hash(json.dumps(_in_order({"conditions": [], **status}), sort_keys=True))
 
 
 def _with_status(kind: Kind, live: Manifest, status: Manifest) -> Manifest:
@@ -60,10 +84,19 @@ def _with_status(kind: Kind, live: Manifest, status: Manifest) -> Manifest:
 
 
 def _says(status: Manifest) -> set[tuple[object, ...]]:
-    """Return what the conditions say, without their words, and what spec they speak of."""
+    """Return what the conditions and the rows of stores and sites say, without words and counts, and of what spec."""
     found = status.get("conditions", [])
     said = {(c.get("type"), c.get("status"), c.get("reason"), c.get("observedGeneration")) for c in found}
-    return said | {(status.get("observedGeneration"),)}
+    rows = {
+        (row.get("name"), row.get("ready"), row.get("reason"), row.get(flag))
+        for table, flag in _TABLES.items()
+        for row in status.get(table, [])
+    }
+    return said | rows | {(status.get("observedGeneration"),)}
+
+
+_TABLES = {"stores": "attached", "sites": "ready"}
+"""Tables of the status whose rows say something -> the flag that others act upon."""
 
 
 def is_written(status: Manifest, live: Manifest) -> bool:

@@ -22,7 +22,8 @@ def _keystone_takes_the_user(monkeypatch):
         return true("IdentityReady", "Authenticated")
 
     monkeypatch.setattr(module, "identity_ready", taken)
-    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)  # no pass waits for the clock on the wall
+    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)  # no pass waits for the clock on the wall
 
 
 def add_edge(run, name, **edge):

@@ -26,6 +26,7 @@ def _keystone_takes_the_user(monkeypatch):
 
     monkeypatch.setattr(module, "identity_ready", taken)
     monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)
 
 
 async def served(*edges):

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.reconcile.world import Events, image_service, quickstart
 
-from imageservice.reconcile.writing import PACE_SECONDS, StatusWriter, is_written
+from imageservice.reconcile.writing import COUNTS_SECONDS, PACE_SECONDS, StatusWriter, is_written
 from imageservice.runtime.kinds import IMAGE_SERVICE
 
 
@@ -37,12 +37,35 @@ def world():
 
 async def test_counts_are_written_once_in_a_while_and_the_last_ones_always(world):
     await world.write(written(readyReplicas=0))
-    world.now += PACE_SECONDS / 4
-    assert await world.write(written(readyReplicas=1)) == pytest.approx(PACE_SECONDS * 3 / 4)
+    world.now += COUNTS_SECONDS / 4
+    assert await world.write(written(readyReplicas=1)) == pytest.approx(COUNTS_SECONDS * 3 / 4)
     assert world.status["readyReplicas"] == 0
-    world.now += PACE_SECONDS * 3 / 4
+    world.now += COUNTS_SECONDS * 3 / 4
     assert await world.write(written(readyReplicas=2)) is None
     assert world.status["readyReplicas"] == 2
+
+
+async def test_a_count_that_somebody_else_wrote_is_put_back_soon(world):
+    await world.write(written(readyReplicas=1))
+    world.status["readyReplicas"] = 99
+    world.now += PACE_SECONDS / 4
+    assert await world.write(written(readyReplicas=1)) == pytest.approx(PACE_SECONDS * 3 / 4)
+    world.now += PACE_SECONDS * 3 / 4
+    assert await world.write(written(readyReplicas=1)) is None
+    assert world.status["readyReplicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("stores", {"name": "central", "attached": True, "ready": True}),
+        ("sites", {"name": "dcn0", "ready": False, "rolledOut": True, "reason": "NoNodeMatches"}),
+    ],
+)
+async def test_what_a_row_says_is_written_at_once(world, table, row):
+    await world.write(written())
+    assert await world.write(written(**{table: [row]})) is None
+    assert world.status[table] == [row]
 
 
 @pytest.mark.parametrize(
