@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,22 +28,38 @@ class InstalledGlance:
     warm: WarmPython
     """Runs the programs of the environment without importing Glance each time."""
     database: Path
+    server: DatabaseServer
 
     def new_database(self, directory: Path) -> str:
-        """Put a database that has the tables and nothing in them into `directory` and return its URL."""
+        """Put a database that has the tables and nothing in them into `directory` and return its URL.
+
+        It is SQLite: for what writes one thing after the other.
+        """
         shutil.copy(self.database, directory / "glance.db")
         return f"sqlite:///{directory / 'glance.db'}"
 
+    def new_server_database(self, directory: Path) -> str:
+        """Make such a database in MariaDB and return its URL; a file of settings for it is put into `directory`.
+
+        For a Glance that serves: what requests and imports write at the same time would be refused by SQLite.
+        """
+        name = f"glance_{uuid.uuid4().hex[:8]}"
+        self.server.sql(f"CREATE DATABASE {name}")
+        make_tables(self.warm, self.server.url(name), directory)
+        return self.server.url(name)
+
 
 @pytest.fixture(scope="session", params=RELEASES)
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledGlance]:
+def installed(
+    request: pytest.FixtureRequest, mariadb_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InstalledGlance]:
     """Glance of each release in turn."""
     environment = glance_environment(request.param)
     directory = tmp_path_factory.mktemp(f"database-{request.param}")
     database = directory / "glance.db"
     with warm_python(environment) as warm:
         make_tables(warm, f"sqlite:///{database}", directory)
-        yield InstalledGlance(request.param, environment, warm, database)
+        yield InstalledGlance(request.param, environment, warm, database, mariadb_server)
 
 
 @pytest.fixture(scope="session")

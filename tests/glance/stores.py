@@ -78,7 +78,7 @@ def glance_with(
     """Run Glance with these stores, the first the default one."""
     inputs = samples.inputs(
         release=installed.release,
-        database_url=installed.new_database(directory),
+        database_url=installed.new_server_database(directory),
         credentials=keystone.service_user,
         stores=stores,
         api={"processes": 1, "threads": 4},

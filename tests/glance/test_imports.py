@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 from tests.cluster import packages
 from tests.glance.api_process import GlanceProcess, local, running_glance
-from tests.glance.conftest import InstalledGlance, make_tables
-from tests.glance.databases import DatabaseServer
+from tests.glance.conftest import InstalledGlance
 from tests.glance.image_client import Client
 from tests.glance.mirror import Mirror, serving
 from tests.keystone import REGION, KeystoneServer
@@ -58,14 +57,6 @@ def qcow2(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def disks(qcow2: bytes) -> dict[str, bytes]:
     """The disk in each format."""
     return {"raw": DISK, "qcow2": qcow2}
-
-
-def new_database(installed: InstalledGlance, server: DatabaseServer, directory: Path) -> str:
-    """Make a database with tables and return its URL. Not SQLite: what imports write at once would be refused there."""
-    name = f"glance_{uuid.uuid4().hex[:8]}"
-    server.sql(f"CREATE DATABASE {name}")
-    make_tables(installed.warm, server.url(name), directory)
-    return server.url(name)
 
 
 def inputs_for(installed: InstalledGlance, keystone: KeystoneServer, url: str, **spec: Any) -> ImageServiceInputs:
@@ -108,7 +99,6 @@ class Service:
 def service(
     installed: InstalledGlance,
     keystone: KeystoneServer,
-    mariadb_server: DatabaseServer,
     mirror: Mirror,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
@@ -116,7 +106,7 @@ def service(
     inputs = inputs_for(
         installed,
         keystone,
-        new_database(installed, mariadb_server, directory),
+        installed.new_server_database(directory),
         formats={"disk": ["raw", "qcow2", "iso"], "container": ["bare"]},
         imports={
             "methods": ["glance-direct", "web-download"],
@@ -296,9 +286,9 @@ def test_a_pod_passes_an_import_on_to_the_pod_that_has_the_data(
 
 @pytest.mark.parametrize("installed", ["2025.1", "2026.2"], indirect=True)
 def test_what_is_staged_in_a_shared_volume_outlives_its_pod(
-    installed: InstalledGlance, keystone: KeystoneServer, mariadb_server: DatabaseServer, member: str, tmp_path: Path
+    installed: InstalledGlance, keystone: KeystoneServer, member: str, tmp_path: Path
 ) -> None:
-    url = new_database(installed, mariadb_server, tmp_path)
+    url = installed.new_server_database(tmp_path)
     inputs = inputs_for(installed, keystone, url, imports={"staging": SHARED_STAGING})
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()

@@ -77,7 +77,7 @@ def glance(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[GlanceProcess]:
     directory = tmp_path_factory.mktemp("glance")
-    inputs = inputs_for(installed.release, keystone, service_user, installed.new_database(directory))
+    inputs = inputs_for(installed.release, keystone, service_user, installed.new_server_database(directory))
     with running_glance(installed.environment, inputs, directory) as process:
         yield process
 
@@ -267,7 +267,7 @@ def test_a_terminated_pod_finishes_the_transfers_that_run(
     installed: InstalledGlance, keystone: KeystoneServer, user: User, tmp_path: Path
 ) -> None:
     credentials = keystone.create_application_credential(keystone.service_user, f"drain-{uuid.uuid4().hex}", "service")
-    inputs = inputs_for(installed.release, keystone, credentials, installed.new_database(tmp_path))
+    inputs = inputs_for(installed.release, keystone, credentials, installed.new_server_database(tmp_path))
     data = random.Random(3).randbytes(32 * MEBIBYTE)
     with running_glance(installed.environment, inputs, tmp_path) as glance:
         image_id = upload(glance, user, data)

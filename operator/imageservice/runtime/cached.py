@@ -48,11 +48,17 @@ class CachedKube:
     async def get_unique(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as `get` does, but without asking for one that no watch has shown.
 
-        For names that nobody else can have hit upon, as they end in a hash with a uid in it.
+        For names that nobody else can have hit upon, as they end in a hash with a uid in it; but one that was seen may
+        have been taken over since.
         """
         if kind in METADATA_KINDS:
             self._interests.note(Key(kind, namespace, name))
-        if self.synced(kind, namespace) and not self._objects.has(kind, namespace, name):
+        objects = self._objects
+        if (
+            self.synced(kind, namespace)
+            and not objects.has(kind, namespace, name)
+            and not objects.was_there(kind, namespace, name)
+        ):
             return None
         return await self.get(kind, namespace, name)
 

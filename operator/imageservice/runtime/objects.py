@@ -48,6 +48,7 @@ class ObjectCache:
         self._keeps = keeps
         self._objects: dict[Kind, dict[tuple[str, str], _Stored]] = defaultdict(dict)
         self._deleted: OrderedDict[str, int] = OrderedDict()
+        self._vacated: OrderedDict[tuple[Kind, tuple[str, str]], None] = OrderedDict()
         self._listed: set[tuple[Kind, str | None]] = set()
 
     def synced(self, kind: Kind, namespace: str) -> bool:
@@ -62,6 +63,10 @@ class ObjectCache:
     def has(self, kind: Kind, namespace: str, name: str) -> bool:
         """Tell whether the object is known, be it only by its metadata."""
         return (namespace, name) in self._objects[kind]
+
+    def was_there(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Tell whether an object of this name was known and is gone: somebody may have put another in its place."""
+        return (kind, (namespace, name)) in self._vacated
 
     def all(self, kind: Kind, namespace: str | None) -> list[Manifest]:
         """Return all known objects, of those whose content is not watched only type and metadata."""
@@ -142,6 +147,9 @@ class ObjectCache:
         stored = self._objects[kind].get(name)
         if stored is not None and stored.uid == uid:
             del self._objects[kind][name]
+            self._vacated[kind, name] = None
+            while len(self._vacated) > _REMEMBERED_DELETIONS:
+                self._vacated.popitem(last=False)
 
 
 def version_of(metadata: dict[str, Any]) -> int:

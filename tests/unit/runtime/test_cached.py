@@ -147,3 +147,16 @@ async def test_our_own_secrets_are_listed_by_their_metadata_and_pods_by_asking(w
     assert [item["metadata"]["name"] for item in found] == ["config"]
     await world.kube.list(POD, "ns", labels="a=b")
     assert world.server.asked == ["list a=b"]
+
+
+async def test_a_name_that_nobody_else_can_have_costs_no_request_until_it_was_seen_and_is_gone(world):
+    assert await world.kube.get_unique(SECRET, "ns", "a-1f3c") is None
+    assert world.server.asked == []
+    world.objects.saw(SECRET, make(1, "a-1f3c"))
+    world.objects.saw(SECRET, make(2, "a-1f3c"), deleted=True)
+    theirs = make(3, "a-1f3c", labels={}) | {"data": {}}
+    world.server.objects["a-1f3c"] = theirs | {"metadata": theirs["metadata"] | {"uid": "another"}}
+    found = await world.kube.get_unique(SECRET, "ns", "a-1f3c")
+    assert found is not None
+    assert found["metadata"]["uid"] == "another"
+    assert world.server.asked == ["get a-1f3c"]
