@@ -15,7 +15,7 @@ from tests.cluster import images
 from tests.e2e.dcn import USER, ZONE, Dcn, ceph_store, qcow2
 from tests.operator_process import wait_for
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nodes, pytest.mark.ceph, pytest.mark.timeout(900)]
 
 HOME = "dcn"
 RELEASE = "2026.1"
