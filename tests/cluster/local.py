@@ -40,12 +40,17 @@ class LocalCluster(Cluster):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The caller's environment with KUBECONFIG, and PATH where kubectl and helm are found; without proxies."""
+        """The caller's environment with KUBECONFIG, and PATH where kubectl and helm are found; without proxies.
+
+        What kubectl remembers of an API server it keeps by address, and the next cluster has the same one: so each
+        cluster has a memory of its own.
+        """
         # The cluster is on this machine, and from within its network no proxy is reached.
         environment = {
             name: value for name, value in super().environment.items() if not name.lower().endswith("_proxy")
         }
-        return {**environment, "PATH": f"{self.state.root / 'bin'}:{environment.get('PATH', '')}"}
+        path = f"{self.state.root / 'bin'}:{environment.get('PATH', '')}"
+        return {**environment, "PATH": path, "KUBECACHEDIR": str(self.state.root / "kube-cache")}
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """The words that run a command where pods and Services can be reached."""

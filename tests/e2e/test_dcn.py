@@ -186,7 +186,7 @@ class TestFaults:
             assert edge.digest(imported) == DIGEST
             assert dcn.verdict("dcn0") == ("True", "Ready")
             assert dcn.verdict("central")[0] == "False"
-            assert dcn.conditions()["Ready"]["status"] == "True"
+            dcn.wait_ready(seconds=60)
         took = dcn.wait_store("central", "Ready", seconds=SOON)
         print(f"it was well again after {took:.0f} s")
         dcn.wait_store("dcn0", "Ready", seconds=SOON)
