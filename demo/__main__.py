@@ -102,7 +102,9 @@ def wait_ready(cluster: Cluster) -> None:
 
 def show(cluster: Cluster) -> None:
     """Print what a user sees."""
-    for arguments in (["get", "glance"], ["get", "pods", "-o", "wide"]):
+    # kubectl looks for categories only in what it remembers, and it remembers the cluster from before the installation.
+    kinds = ["api-resources", "--api-group=imageservice.dev"]
+    for arguments in (kinds, ["get", "glance"], ["get", "pods", "-o", "wide"]):
         print(cluster.kubectl("-n", HOME, *arguments).stdout, flush=True)
 
 
