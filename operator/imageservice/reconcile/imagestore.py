@@ -70,7 +70,7 @@ class ImageStoreReconciler:
         if live is None:
             return Result(None)
         leaves = bool(live["metadata"].get("deletionTimestamp"))
-        if leaves and not leaving.is_held(live):
+        if leaves and not stores.is_held(live):
             return Result(None)
         seen = await self._observe(live)
         if seen is None:

@@ -8,7 +8,7 @@ namespace that is deleted, there is nothing to cut off.
 from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
-from imageservice.reconcile.stores import FINALIZER
+from imageservice.reconcile.stores import FINALIZER, is_held
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import IMAGE_STORE
 from imageservice.status.conditions import Condition
@@ -17,11 +17,6 @@ from imageservice.status.imagestore import deletion_blocked
 FORCE_ANNOTATION = "imageservice.dev/delete-with-images"
 """Set to `true`, a store is let go with its images: they stay where they are, and Glance cannot reach them any more."""
 LOOK_AGAIN_SECONDS = 15.0
-
-
-def is_held(live: Manifest) -> bool:
-    """Tell whether our finalizer is on the store."""
-    return FINALIZER in live["metadata"].get("finalizers", [])
 
 
 async def hold(kube: CachedKube, live: Manifest) -> None:

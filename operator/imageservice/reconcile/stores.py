@@ -216,9 +216,13 @@ def _shared(spec: ImageStoreSpec, claims: Mapping[str, Manifest | None]) -> bool
     return claim is None or SHARED_ACCESS_MODE in claim.get("spec", {}).get("accessModes", [])
 
 
+def is_held(store: Manifest) -> bool:
+    """Tell whether our finalizer is on the store."""
+    return FINALIZER in store["metadata"].get("finalizers", [])
+
+
 def _is_gone(store: Manifest) -> bool:
-    metadata = store["metadata"]
-    return bool(metadata.get("deletionTimestamp")) and FINALIZER not in metadata.get("finalizers", [])
+    return bool(store["metadata"].get("deletionTimestamp")) and not is_held(store)
 
 
 def choose_default(
