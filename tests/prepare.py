@@ -21,7 +21,7 @@ TOOLS = ("kube-apiserver", "coredns", "kwok", "helm")
 IMAGES = ("pause", "coredns", "operator", "mariadb", "keystone", "glance-2025.1", "glance-2026.1")
 PACKAGES = (
     *(*packages.CONTROL_PLANE, *packages.NODES, *packages.DATABASES, *packages.CEPH, *packages.DISK_IMAGES),
-    *(*packages.IMAGES, *packages.COMPILER),
+    *(*packages.IMAGES, *packages.COMPILER, *packages.SHARES),
 )
 
 

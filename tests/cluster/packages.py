@@ -11,6 +11,7 @@ from .progress import say
 
 # Package -> one file or program by which its presence is seen.
 _PRESENCE = {
+    "bindfs": "bindfs",
     "buildah": "buildah",
     "ceph-common": "rbd",
     "ceph-mgr": "ceph-mgr",
@@ -47,6 +48,7 @@ NODES = (
     *("socat", "iproute2", "kmod", "procps", "util-linux"),
 )
 CEPH = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common", "python3-rbd", "radosgw")
+SHARES = ("bindfs",)
 DATABASES = ("mariadb-server-core", "mariadb-client-core", "postgresql")
 DISK_IMAGES = ("qemu-utils",)
 IMAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "uidmap", "util-linux")

@@ -139,6 +139,21 @@ def test_nfs_and_claims_have_to_be_mounted_while_a_directory_of_the_pod_need_not
 
 
 @needs_root
+def test_a_bare_mount_point_of_nfs_on_the_disk_of_the_node_is_no_mount(mounts: Mounts, tmp_path: Path) -> None:
+    """The container runtime binds the bare directory into the container, so that something is mounted there."""
+    nfs, bare, hosts = made(tmp_path / "nfs"), made(tmp_path / "bare"), tmp_path / "hosts"
+    hosts.touch()
+    mounts.run("mount", "--bind", hosts, "/etc/hosts")
+    mounts.run("mount", "--bind", bare, nfs)
+    with store_monitor(tmp_path / "monitor", store(nfs, "nfs", "NFS"), within=mounts.within) as monitor:
+        assert "lost the share" in monitor.wait(nfs="NotMounted")["nfs"]["message"]
+        assert monitor.metric("mounted", "nfs") == 0
+        mounts.run("mount", "-t", "tmpfs", "tmpfs", nfs)
+        monitor.wait(nfs="Reachable")
+        assert monitor.metric("mounted", "nfs") == 1
+
+
+@needs_root
 def test_a_file_system_that_hangs_is_noticed_holds_up_no_other_and_does_not_stop_the_end(
     mounts: Mounts, tmp_path: Path
 ) -> None:

@@ -124,6 +124,8 @@ def has_key(keyrings: str, user: str) -> bool:
 MOUNTED_VOLUMES = ("NFS", "PersistentVolumeClaim")
 MOUNTS = Path("/proc/self/mountinfo")
 """Says what is mounted where without touching it, so it answers when the server of a file system does not."""
+FILE_OF_THE_KUBELET = "/etc/hosts"
+"""A mount in every pod, of a file beside the volumes of the pod on the node's own disk."""
 
 FILE_FAULTS: Mapping[int, tuple[str, str]] = {
     errno.ENOENT: ("DirectoryMissing", "The directory of the store is not there."),
@@ -142,7 +144,12 @@ def look_at_directory(store: Settings) -> Finding:
     """Look whether the directory is there, on a mount of its own where it should be, and open to writing."""
     directory = store["directory"]
     must_be_mounted = store["volume"] in MOUNTED_VOLUMES
-    mounted = is_mount_point(directory) if must_be_mounted else None
+    devices = mounted_devices()
+    device = devices.get(os.path.normpath(directory))
+    mounted = device is not None if must_be_mounted else None
+    if store["volume"] == "NFS" and device is not None and device == devices.get(FILE_OF_THE_KUBELET):
+        # A container that starts after its node has lost the share gets the directory that the share was mounted on.
+        return Finding("NotMounted", "The node has lost the share: the pod has to mount it anew.", mounted=False)
     try:
         if not stat.S_ISDIR(os.stat(directory).st_mode):  # noqa: PTH116 - the path is kept as Glance has it
             raise NotADirectoryError(errno.ENOTDIR, "")
@@ -161,12 +168,11 @@ def look_at_directory(store: Settings) -> Finding:
     return Finding("Reachable", "The directory answers.", None, mounted, read_only, free_bytes)
 
 
-def is_mount_point(directory: str) -> bool:
-    """Tell whether something is mounted on the directory."""
-    wanted = os.path.normpath(directory)
-    # Field 5 is the mount point, in which blanks are written \040 (proc_pid_mountinfo(5)).
-    points = (line.split(" ")[4] for line in MOUNTS.read_text("utf-8", "surrogateescape").splitlines())
-    return any(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), point) == wanted for point in points)
+def mounted_devices() -> dict[str, str]:
+    """Return what is mounted, the topmost of each place: mount point -> device as major:minor."""
+    # Fields 3 and 5 are the device and the mount point, in which blanks are written \040 (proc_pid_mountinfo(5)).
+    lines = (line.split(" ") for line in MOUNTS.read_text("utf-8", "surrogateescape").splitlines())
+    return {re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), words[4]): words[2] for words in lines}
 
 
 @dataclass(frozen=True)
