@@ -56,3 +56,20 @@ async def test_an_event_that_cannot_be_recorded_is_logged_and_not_raised(
     lost = regarding | {"metadata": {**regarding["metadata"], "namespace": "absent"}}
     await EventRecorder(kube, "one").emit(lost, "Normal", "Ready", "All is well.")
     assert "Event not recorded" in caplog.text
+
+
+async def test_an_event_in_a_namespace_that_is_being_deleted_is_not_worth_a_warning(
+    kube: KubeApi, regarding: dict[str, Any], control_plane: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    namespace = regarding["metadata"]["namespace"]
+    held = {"name": "held", "namespace": namespace, "finalizers": ["imageservice.dev/test"]}
+    await kube.create(CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
+    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+    caplog.set_level("DEBUG")
+    await EventRecorder(kube, "one").emit(regarding, "Normal", "Ready", "All is well.")
+    [record] = [record for record in caplog.records if "Event not recorded" in record.getMessage()]
+    control_plane.kubectl(
+        "-n", namespace, "patch", "configmap", "held", "--type=merge", '-p={"metadata":{"finalizers":[]}}'
+    )
+    assert record.levelname == "DEBUG"
+    assert "being terminated" in record.getMessage()

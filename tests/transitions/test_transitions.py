@@ -36,12 +36,20 @@ def sentence(tried: Tried) -> str:
 
 @cache
 def removals() -> list[tuple[str, World]]:
-    """Return the fullest world with each optional field and each item taken out, one at a time."""
+    """Return the fullest world with each optional field and each item taken out, one at a time.
+
+    What an object keeps while it lives stays in it: that it cannot be taken out is tried among the refusals.
+    """
     start = full_world()
     found = []
     for key, manifest in start.objects.items():
+        lasting = schemas.immutable(schemas.KINDS[manifest["kind"]])
         for place in schemas.places(manifest):
-            if place.removable and (without := repaired(schemas.changed(manifest, place.steps, ABSENT))):
+            if (
+                place.removable
+                and place.steps not in lasting
+                and (without := repaired(schemas.changed(manifest, place.steps, ABSENT)))
+            ):
                 changed = world(usable((start.objects | {key: without}).values()))
                 found.append((f"{key} without {shown(place.steps)}", changed))
     return found

@@ -10,7 +10,7 @@ from typing import Literal
 
 from imageservice.manifest import Manifest
 from imageservice.runtime.kinds import EVENT
-from imageservice.runtime.kube import ApiError, Conflict, KubeApi
+from imageservice.runtime.kube import ApiError, Conflict, KubeApi, NamespaceEnds
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class EventRecorder:
                 await self._kube.create(EVENT, manifest)
         except Conflict:  # its name says that this was told already
             return
+        except NamespaceEnds as error:  # whoever deletes a namespace wants no news of what was in it
+            logger.debug("Event not recorded: %s", error, extra={"event_reason": reason})
         except (ApiError, TimeoutError) as error:
             logger.warning("Event not recorded: %s", error or "no answer in time", extra={"event_reason": reason})
 

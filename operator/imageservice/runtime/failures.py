@@ -33,6 +33,10 @@ class Forbidden(ApiError):  # noqa: N818
     """The operator may not do this, or an admission rule or a quota is against it."""
 
 
+class NamespaceEnds(Forbidden):
+    """The namespace is being deleted, and takes nothing new."""
+
+
 class Throttled(ApiError):  # noqa: N818
     """The API server asks to come back after `retry_after` seconds."""
 
@@ -74,6 +78,8 @@ def failure(status: int, answer: Any, retry_after: str | None, *, reveal: bool) 
     message = str(details.get("message") or "no message")[:_MESSAGE_LENGTH] if reveal else "(message withheld: Secret)"
     if _is_another(status, details):
         return Conflict(status, "Conflict", message)
+    if status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(details)):
+        return NamespaceEnds(status, reason, message)
     if status == 429 or (status == 503 and retry_after):
         return Throttled(status, reason, message, _retry_seconds(retry_after, details))
     return _BY_STATUS.get(status, ApiError)(status, reason, message)
@@ -81,8 +87,11 @@ def failure(status: int, answer: Any, retry_after: str | None, *, reveal: bool) 
 
 def _is_another(status: int, details: dict[str, Any]) -> bool:
     """Tell whether the uid in the request is not that of the object: the API server calls that an invalid change."""
-    causes = (details.get("details") or {}).get("causes") or []
-    return status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
+    return status == 422 and any(cause.get("field") == "metadata.uid" for cause in _causes(details))
+
+
+def _causes(details: dict[str, Any]) -> list[dict[str, Any]]:
+    return (details.get("details") or {}).get("causes") or []
 
 
 def _retry_seconds(header: str | None, details: dict[str, Any]) -> float:
