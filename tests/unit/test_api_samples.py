@@ -11,11 +11,11 @@ import pytest
 from tests.unit.api_stores import BAD_STORES, FULL_CEPH, FULL_S3, GOOD_STORES, NAME, ONE_LINE, REMOVE, URL
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import API_VERSION, KINDS, ImageService, ImageStore
+from imageservice.api.v1alpha1 import API_VERSION, KINDS, AnyKind, ImageService
 from imageservice.manifest import Manifest
 
 Path = tuple[str | int, ...]
-MODELS: dict[str, type[ImageService] | type[ImageStore]] = {kind.resource.kind: kind for kind in KINDS}
+MODELS: dict[str, type[AnyKind]] = {kind.resource.kind: kind for kind in KINDS}
 
 
 def image_service(name: str = "glance", **spec: Any) -> Manifest:

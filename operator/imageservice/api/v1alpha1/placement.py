@@ -9,6 +9,7 @@ from imageservice.api.quantities import Cpu, Memory, amount
 from imageservice.api.v1alpha1.common import ApiModel
 from imageservice.api.v1alpha1.selectors import LabelKey, LabelValue
 
+
 class ResourceAmounts(ApiModel):
     """Amounts of CPU and memory of one pod's container."""
 
