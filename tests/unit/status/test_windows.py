@@ -157,7 +157,7 @@ WINDOWS = st.builds(
     window,
     st.sampled_from(SCHEDULES),
     st.sampled_from([0.05, 0.25, 0.5, 1, 3, 9, 30]),
-    # Not Lord Howe Island, whose clocks change by half an hour: cronsim then misses an hour, or not, by where it begins.
+    # Not Lord Howe Island, whose clocks change by half an hour: cronsim then may miss an hour, by where it begins.
     st.sampled_from([None, BERLIN, "America/New_York", "Asia/Kathmandu"]),
 )
 CHANGES = [datetime(2026, month, day, hour, tzinfo=UTC) for month, day, hour in ((3, 29, 1), (10, 25, 1), (11, 1, 6))]
