@@ -243,6 +243,18 @@ def while_another_release_rolls_out(_home: Home) -> None:
     """Leave it at that: a change of the release goes on moving long after the error is told."""
 
 
+def block_the_service(home: Home) -> None:
+    """Break the ImageService, if there is one, before anything else comes: a store may be attached until it is seen."""
+    home.put(secret("glance-db", uri=DATABASE))
+
+    def blocked() -> bool:
+        found = home.find(*SERVICE.split("/"))
+        told = (found or {}).get("status", {}).get("conditions", [])
+        return found is None or any(c["type"] == "Ready" and c["reason"] == "SecretKeyMissing" for c in told)
+
+    home.wait(blocked, lambda: "the ImageService tells that its Secret is broken")
+
+
 READER = ("reader", "reader-password")
 NOT_TEXT = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "glance-user"}}
 NOT_TEXT |= {"data": dict.fromkeys(("username", "password", "project_name"), "//79")}
@@ -279,7 +291,12 @@ ERROR_STATES = (
     ),
     ErrorState("NoNodeMatches", having(store("other", edge={"nodeSelector": NOWHERE})), OTHER, "Attached"),
     ErrorState("ImageServiceNotFound", {SERVICE: None}, STORE, serves=False),
-    ErrorState("ImageServiceBlocked", having(secret("glance-db", uri=DATABASE), store("other")), "ImageStore/other"),
+    ErrorState(
+        "ImageServiceBlocked",
+        having(secret("glance-db", uri=DATABASE), store("other")),
+        OTHER,
+        arrange=block_the_service,
+    ),
     ErrorState("NameTaken", {**having(FOREIGN_BUDGET), **TWO}),
     ErrorState("RefusedByAPIServer", TWO, arrange=forbid_two_replicas, undo=allow_two_replicas, patience=90.0),
     ErrorState("ForbiddenByAPIServer", TWO, arrange=limit("count/poddisruptionbudgets.policy", "0"), undo=unlimit),

@@ -89,7 +89,12 @@ def _unfinished(manifest: Manifest) -> str | None:
 
 
 def works(objects: list[Manifest]) -> bool:
-    """Tell whether every object of ours that made something is as it should be, and so all it made."""
+    """Tell whether every object of ours that made something is as it should be, and so all it made.
+
+    What pods run for an edge's store belongs to the ImageService; so a fault of any store counts.
+    """
+    if any(REASONS.get(c["reason"]) is Nature.FAULT for m in ours(objects) for c in conditions(m).values()):
+        return False
     owners = {reference["uid"] for m in objects for reference in m["metadata"].get("ownerReferences", [])}
     found = [manifest for manifest in ours(objects) if manifest["metadata"]["uid"] in owners]
     natures = {REASONS[c["reason"]] for m in found for c in conditions(m).values() if c["reason"] in REASONS}

@@ -65,6 +65,11 @@ def serving(objects: list[Manifest]) -> set[str]:
     }
 
 
+SETTLED_SECONDS = 12.0
+"""How long nothing may have moved before a namespace in trouble counts as settled: pods of the spec before may still be
+rolling out, with pauses of `minReadySeconds` (5) and of 10 s between two counts of them in the status.
+"""
+SETTLING_SECONDS = 180.0
 IDLE_SECONDS = 17.0
 """Longer than the pauses after which what is wrong is looked at again, but for a failed Job's and a refusal's."""
 LASTING = ("InvalidExtraConfig", "SecretNotFound", "ClaimNotFound", "NameTaken", "RefusedByAPIServer")
@@ -72,9 +77,20 @@ LASTING += ("PodNotScheduled", "ScaledToZero", "KeystoneUnreachable", "Credentia
 """One of every way to be in an error state for long."""
 
 
+def settle(home: Home) -> None:
+    """Wait until nothing has moved in a namespace for long, whatever is wrong in it."""
+    home.rest()
+    view = home.around.view
+    home.wait(
+        lambda: view.quiet_seconds(home.name) >= SETTLED_SECONDS,
+        lambda: f"nothing moves; moved most: {view.moves(home.name).most_common(4)}",
+        SETTLING_SECONDS,
+    )
+
+
 def stays(home: Home, state: ErrorState) -> list[str]:
     """Return what moves in a namespace where an error stays as it is, in words."""
-    home.rest()
+    settle(home)
     before = home.around.view.moves(home.name)
     time.sleep(IDLE_SECONDS)
     moved = home.around.view.moves(home.name) - before
@@ -112,7 +128,7 @@ def test_no_write_is_sent_while_nothing_changes_whatever_is_wrong(homes: Homes, 
     def stay_in_it(state: ErrorState) -> None:
         with homes.borrowed() as home:
             break_it(home, state)
-            home.rest()
+            settle(home)
             together.wait()  # all are at rest
             together.wait()  # the idle time is over
             mend_it(home, state)
