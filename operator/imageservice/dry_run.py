@@ -14,10 +14,11 @@ from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import store_credentials, stores
-from imageservice.reconcile.observe import World, accept, claim_names, resolve_inputs, secret_names, secret_values
+from imageservice.reconcile.observe import World, accept, claim_names, resolve_inputs, secret_names
 from imageservice.reconcile.sites import render_site
 from imageservice.releases import RELEASES, Release
 from imageservice.render import ini
+from imageservice.render.agent_token import token_of
 from imageservice.render.database_job import database_job, database_secret
 from imageservice.render.imports import staging_claim
 from imageservice.render.inputs import ImageServiceInputs
@@ -56,10 +57,7 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         world = _world(live, found.spec, release, namespaced)
         accept(found.spec, release, world.verdicts)
         inputs = resolve_inputs(live, found.spec, world, settings)
-        confidential = secret_values(world.secrets)
-        confidential += [
-            value for store in inputs.stores for value in store_credentials.confidential(store.credentials)
-        ]
+        confidential = [*world.confidential, token_of(inputs)]
         children = _children(inputs, confidential)
     except (Blocked, ValueError) as error:
         raise NotRenderable(f"ImageService {_namespace(item)}/{live['metadata']['name']}: {error}") from error

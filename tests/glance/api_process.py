@@ -135,8 +135,13 @@ class GlanceProcess:
 
 
 @contextlib.contextmanager
-def running_glance(environment: Path, inputs: ImageServiceInputs, directory: Path) -> Iterator[GlanceProcess]:
-    """Write the files, start gunicorn as the Deployment does, and stop it at the end. The tables must be there."""
+def running_glance(
+    environment: Path, inputs: ImageServiceInputs, directory: Path, variables: Mapping[str, str] = {}
+) -> Iterator[GlanceProcess]:
+    """Write the files, start gunicorn as the Deployment does, and stop it at the end. The tables must be there.
+
+    `variables` are added to those of the container.
+    """
     port = free_port()
     config = write_config(inputs, directory, port)
     with (directory / "log").open("wb") as log:
@@ -147,7 +152,8 @@ def running_glance(environment: Path, inputs: ImageServiceInputs, directory: Pat
                 *("--config", config / glance_config.GUNICORN_CONF, "glance.wsgi.api:application"),
             ],
             env=environment_variables(config)
-            | {entry["name"]: entry["value"] for entry in store_variables(inputs.stores)},
+            | {entry["name"]: entry["value"] for entry in store_variables(inputs.stores)}
+            | dict(variables),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

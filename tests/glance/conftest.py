@@ -1,12 +1,15 @@
 """Environments and databases of the four releases."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.glance.databases import DatabaseServer, mariadb, postgresql
@@ -17,6 +20,9 @@ from tests.keystone import keystone
 from imageservice.render import ini
 
 __all__ = ["keystone"]
+
+Sql = Callable[[str], Any]
+"""Runs a script of SQL in a database."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,30 @@ def postgresql_server() -> Iterator[DatabaseServer]:
     """A PostgreSQL for all tests; each makes a database of its own."""
     with postgresql() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
+def database(request: pytest.FixtureRequest, installed: InstalledGlance, tmp_path: Path) -> tuple[str, Sql]:
+    """A database of Glance on each server, empty, and how to enter something into it."""
+    name = f"glance_{uuid.uuid4().hex[:8]}"
+    if request.param == "sqlite":
+        # oslo.config would take $connection for another option.
+        directory = tmp_path / "a $connection % b"
+        directory.mkdir()
+        url = installed.new_database(directory)
+
+        def sql(script: str) -> None:
+            with contextlib.closing(sqlite3.connect(directory / "glance.db")) as connection:
+                connection.executescript(script)
+
+        return url, sql
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    if request.param == "mariadb":
+        server.sql(f"CREATE DATABASE {name};")
+    else:
+        server.sql(f"CREATE DATABASE {name} OWNER glance", "postgres")
+    make_tables(installed.warm, server.url(name), tmp_path)
+    return server.url(name), lambda script: server.sql(script, name)
 
 
 def make_tables(warm: WarmPython, url: str, directory: Path) -> None:

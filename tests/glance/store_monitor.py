@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 """The Python for which Debian has librados, as it is in the Glance image."""
 INTERVAL_SECONDS = 1.0
 STOP_SECONDS = 2.0
+TOKEN_FILE = "agent-token"
 
 
 @dataclass
@@ -36,11 +37,18 @@ class StoreMonitor:
     directory: Path
     process: "subprocess.Popen[bytes]"
 
-    def get(self, path: str, address: str = "127.0.0.1", method: str = "GET") -> tuple[int, str]:
+    def get(
+        self,
+        path: str,
+        address: str = "127.0.0.1",
+        method: str = "GET",
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Return status and text of an answer."""
         connection = http.client.HTTPConnection(address, self.port, timeout=15)
         with contextlib.closing(connection):
-            connection.request(method, path)
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
@@ -90,8 +98,12 @@ def store_monitor(
     pod_ips: str = "127.0.0.1",
     glance_config: Path | None = None,
     interval_seconds: float = INTERVAL_SECONDS,
+    token: str = "",
 ) -> Iterator[StoreMonitor]:
-    """Run the monitor until the block ends, which SIGTERM must do at once. `within`: words that run it elsewhere."""
+    """Run the monitor until the block ends, which SIGTERM must do at once. `within`: words that run it elsewhere.
+
+    `token` is the one that it demands of those who look for images; without one nobody may.
+    """
     directory.mkdir(exist_ok=True)
     for name, text in monitor_files(stores).items():
         (directory / name).write_text(text)
@@ -99,6 +111,8 @@ def store_monitor(
     settings |= {"port": free_port(), "intervalSeconds": interval_seconds}
     settings["glanceConfig"] = str(glance_config or "/nonexistent")
     (directory / SETTINGS).write_text(json.dumps(settings))
+    if token:
+        (directory / TOKEN_FILE).write_text(token)
     variables = {entry["name"]: entry.get("value", pod_ips) for entry in monitor_container([])["env"]}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON", "CEPH_"))}
     # The kernel ends it with the test run, however that ends. Without capabilities root is bound by modes of files.

@@ -74,8 +74,10 @@ def glance_with(
     environment: Path,
     keystone: KeystoneServer,
     directory: Path,
+    variables: Mapping[str, str] = {},
+    **spec: Any,
 ) -> Iterator[StoresGlance]:
-    """Run Glance with these stores, the first the default one."""
+    """Run Glance with these stores, the first the default one; `variables` are added to its environment."""
     inputs = samples.inputs(
         release=installed.release,
         database_url=installed.new_server_database(directory),
@@ -88,9 +90,10 @@ def glance_with(
             "secretRef": {"name": "unused"},
             "catalog": {"register": False},
         },
+        **spec,
     )
     users = (_user(keystone, *who) for who in (("demo", "member"), ("admin", "admin"), ("service", "service")))
-    with running_glance(environment, inputs, directory) as glance:
+    with running_glance(environment, inputs, directory, variables) as glance:
         yield StoresGlance(glance, *users)
 
 

@@ -4,17 +4,15 @@ import contextlib
 import json
 import socket
 import sqlite3
-import subprocess
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.glance.conftest import InstalledGlance
+from tests.glance.conftest import InstalledGlance, Sql
 from tests.glance.databases import DECODED_PASSWORD, PASSWORD, DatabaseServer
 from tests.glance.store_monitor import StoreMonitor, store_monitor
 from tests.glance_environments import RELEASES
@@ -45,8 +43,6 @@ COUNTS = {
     "gone %_'": {"images": 1, "onlyHere": 1},
     "empty": {"images": 0, "onlyHere": 0},
 }
-
-Sql = Callable[[str], Any]
 
 
 def fill(sql: Sql) -> None:
@@ -91,36 +87,6 @@ def site(installed: InstalledGlance, directory: Path, url: str) -> Iterator[Site
     python = installed.environment / "bin" / "python"
     with store_monitor(directory / "monitor", python=python, glance_config=write_config(directory, url)) as monitor:
         yield Site(monitor)
-
-
-def tables(installed: InstalledGlance, directory: Path, url: str) -> None:
-    config = write_config(directory, url)
-    command = [installed.warm.glance_manage, "--config-file", config, "db", "sync"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-
-
-@pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
-def database(request: pytest.FixtureRequest, installed: InstalledGlance, tmp_path: Path) -> tuple[str, Sql]:
-    """A database of Glance on each server, empty, and how to enter something."""
-    name = f"glance_{uuid.uuid4().hex[:8]}"
-    if request.param == "sqlite":
-        # oslo.config would take $connection for another option.
-        directory = tmp_path / "a $connection % b"
-        directory.mkdir()
-        url = installed.new_database(directory)
-
-        def sql(script: str) -> None:
-            with contextlib.closing(sqlite3.connect(directory / "glance.db")) as connection:
-                connection.executescript(script)
-
-        return url, sql
-    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    if request.param == "mariadb":
-        server.sql(f"CREATE DATABASE {name};")
-    else:
-        server.sql(f"CREATE DATABASE {name} OWNER glance", "postgres")
-    tables(installed, tmp_path, server.url(name))
-    return server.url(name), lambda script: server.sql(script, name)
 
 
 def test_images_are_counted_by_store_and_those_that_lie_nowhere_else_apart(

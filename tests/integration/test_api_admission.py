@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.cluster import Cluster
+from tests.unit.api_caches import IMAGE, IN_MEMORY, cache_policy, image_precache
 from tests.unit.api_stores import typed_store
 from tests.unit.test_api_agreement import places
 from tests.unit.test_api_samples import (
@@ -18,6 +19,7 @@ from tests.unit.test_api_samples import (
     GOOD,
     MODELS,
     REMOVE,
+    TAKEN_BY_THE_API_SERVER,
     changed,
     image_service,
     image_store,
@@ -25,7 +27,13 @@ from tests.unit.test_api_samples import (
 )
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import IMAGE_SERVICE_CONDITIONS, IMAGE_STORE_CONDITIONS
+from imageservice.api.v1alpha1 import (
+    CACHE_POLICY_CONDITIONS,
+    IMAGE_PRECACHE_CONDITIONS,
+    IMAGE_SERVICE_CONDITIONS,
+    IMAGE_STORE_CONDITIONS,
+    KINDS,
+)
 from imageservice.manifest import Manifest
 
 pytestmark = pytest.mark.cluster
@@ -128,6 +136,12 @@ def test_a_bad_object_is_refused_with_a_sentence_that_says_what_is_allowed(
     assert BAD[name].sentence in refusals[name]
 
 
+def test_what_cel_cannot_tell_is_taken_for_the_operator_to_say(api: Api) -> None:
+    manifests = [renamed(bad.manifest, number) for number, bad in enumerate(TAKEN_BY_THE_API_SERVER.values())]
+    answer = api.send("create", *manifests, options=("--dry-run=server",))
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
 def test_an_unknown_field_is_refused_by_its_name(api: Api) -> None:
     answer = api.kubectl(
         "create", "--dry-run=server", "-f", "-", stdin=json.dumps(image_service(imagez="x")), check=False
@@ -175,6 +189,9 @@ CHANGES: dict[str, Change] = {
     ),
     "staging": Change(image_service(), "imports.staging", {"type": "EmptyDir", "emptyDir": {}}),
     "default store": Change(image_service(), "defaultStore", "central"),
+    "target of a policy": Change(cache_policy(), "targetRef", {"kind": "ImageStore", "name": "dcn0"}),
+    "volume of a policy": Change(IN_MEMORY, "volume", {"type": "Ephemeral", "ephemeral": {}}),
+    "images of a precache": Change(image_precache(), "images", [{"id": IMAGE}]),
 }
 
 
@@ -215,13 +232,30 @@ def test_defaults_are_seen_in_the_stored_object(api: Api) -> None:
     assert spec["imports"] == {"decompression": False}
     assert "formats" not in spec
     assert api.store(image_store("defaults"))["spec"]["filesystem"]["sparseUpload"] is False
+    assert api.store(cache_policy("defaults"))["spec"] == cache_policy()["spec"] | {
+        "highWatermarkPercent": 90,
+        "lowWatermarkPercent": 80,
+        "pruneIntervalSeconds": 300,
+        "prefetchIntervalSeconds": 300,
+        "stallTimeSeconds": 600,
+        "processes": 1,
+        "exposure": {"joinSiteService": False},
+        "updateStrategy": {"maxUnavailable": 1},
+        "terminationGracePeriodSeconds": 600,
+    }
+    assert api.store(image_precache("defaults"))["spec"] == image_precache()["spec"] | {
+        "parallelism": 10,
+        "timeoutSeconds": 3600,
+        "backoff": {"initialSeconds": 30, "maxSeconds": 3600},
+        "suspend": False,
+    }
 
 
 @pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
 def test_an_applied_object_has_no_difference_to_its_file(api: Api, options: tuple[str, ...]) -> None:
     # kubectl diff writes a file named after each object: the longest name that the API takes is too long for that.
     samples = [manifest for manifest in GOOD.values() if len(manifest["metadata"]["name"]) < 200]
-    api.kubectl("delete", "imageservices,imagestores", "--all")
+    api.kubectl("delete", ",".join(kind.resource.plural for kind in KINDS), "--all")
     api.send("apply", *samples, options=options, check=True)
     difference = api.send("diff", *samples, options=options)
     assert (difference.returncode, difference.stdout, difference.stderr) == (0, "", "")
@@ -231,6 +265,8 @@ def test_a_new_object_waits_for_the_operator_with_every_condition_unknown(api: A
     for manifest, types in (
         (image_service("new"), IMAGE_SERVICE_CONDITIONS),
         (image_store("new"), IMAGE_STORE_CONDITIONS),
+        (cache_policy("new"), CACHE_POLICY_CONDITIONS),
+        (image_precache("new"), IMAGE_PRECACHE_CONDITIONS),
     ):
         conditions = api.store(manifest)["status"]["conditions"]
         assert [condition["type"] for condition in conditions] == list(types)
@@ -270,9 +306,61 @@ def test_the_status_takes_what_the_operator_writes(api: Api) -> None:
     api.kubectl("wait", "--for=condition=Ready", "--timeout=5s", "imageservice/status")
 
 
+READY = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Ready",
+    "message": "All conditions hold.",
+    "observedGeneration": 1,
+    "lastTransitionTime": "2026-11-22T10:00:00Z",
+}
+
+
+def test_the_status_of_caches_takes_what_the_operator_writes(api: Api) -> None:
+    policy = {
+        "observedGeneration": 1,
+        "conditions": [READY],
+        "nodes": {"desired": 3, "ready": 2, "updated": 1},
+        "cache": {"usedBytes": 2**40, "maxBytes": 2**50, "usedPercent": 0, "images": 9},
+        "imageServiceName": "glance",
+        "url": "http://status-cache.openstack.svc.cluster.local:9292",
+    }
+    failing = {"node": "c-7", "imageID": IMAGE, "reason": "HashMismatch", "message": "", "attempts": 4}
+    precache = {
+        "observedGeneration": 1,
+        "conditions": [READY],
+        "nodes": {"desired": 5000, "cached": 1, "fetching": 2, "pending": 3, "failed": 4, "unavailable": 4990},
+        "images": [{"id": IMAGE, "name": "a\nb", "sizeBytes": 2**40, "cachedNodes": 1, "failedNodes": 0}] * 64,
+        "imagesTotal": 500,
+        "bytesDone": 2**40,
+        "bytesTotal": 2**41,
+        "progressPercent": 50,
+        "estimatedSecondsLeft": 340,
+        "failingNodes": [failing] * 20,
+        "revision": "5b1f0c9a3e7d2468",
+        "nextWindow": "2026-11-23T21:00:00Z",
+    }
+    shown = {}
+    for manifest, status in ((cache_policy("status"), policy), (image_precache("status"), precache)):
+        api.store(manifest)
+        kind, patch = manifest["kind"].lower(), json.dumps({"status": status})
+        api.kubectl("patch", kind, "status", "--subresource=status", "--type=merge", "-p", patch)
+        assert api.read(manifest)["status"] == status
+        shown[kind] = api.kubectl("get", kind, "status", "-o", "wide", "--no-headers").stdout.split()
+        api.kubectl("wait", "--for=condition=Ready", "--timeout=5s", f"{kind}/status")
+    assert shown["cachepolicy"][:8] == ["status", "True", "Ready", "glance", "3", "2", "200Gi", "0"]
+    assert shown["cachepolicy"][8:10] == ["9", policy["url"]]
+    assert shown["imageprecache"][:6] == ["status", "True", "Ready", "1", "5000", "50"]
+    assert shown["imageprecache"][6:10] == ["2", "3", "4", "340"]
+
+
 @pytest.mark.parametrize(
     ("field", "told"),
     [
+        ("cachepolicy.spec.volume.hostPath.path", "owned by root"),
+        ("cachepol.spec.updateStrategy.maxUnavailable", "Unit: nodes, or percent of them. Default: 1."),
+        ("imageprecache.spec.windows.schedule", "Example: 0 22 * * MON-FRI."),
+        ("precache.spec.parallelism", "Default: 10. Example: 20%."),
         ("imageservice.spec.api.terminationGracePeriodSeconds", "Unit: seconds. Default: 600. Example: 900."),
         ("imageservice.spec.identity.catalog.deletionPolicy", "ENUM: Delete Retain"),
         ("imageservice.spec.extraConfig", "<map[string]map[string]string>"),
@@ -290,17 +378,24 @@ def test_kubectl_explain_is_the_manual_of_a_nested_field(api: Api, field: str, t
     assert told in explained
 
 
+HEADS = {
+    "cachepolicy": "NAME READY REASON TARGET DESIRED READY NODES MAX SIZE USED % AGE",
+    "imageprecache": "NAME READY REASON CACHED NODES PROGRESS % AGE",
+    "imageservice": "NAME READY REASON RELEASE READY REPLICAS DESIRED SITES AGE",
+    "imagestore": "NAME READY REASON SERVICE TYPE STORE ID AGE",
+}
+
+
 def test_kubectl_get_glance_lists_every_kind_by_its_columns(api: Api) -> None:
-    api.store(image_service("listed"))
-    api.store(image_store("listed"))
-    listed = api.kubectl("get", "glance").stdout
-    assert "imageservice.imageservice.dev/listed" in listed
-    assert "imagestore.imageservice.dev/listed" in listed
-    heads = [line.split() for line in listed.splitlines() if line.startswith("NAME")]
-    assert heads[0] == ["NAME", "READY", "REASON", "RELEASE", "READY", "REPLICAS", "DESIRED", "SITES", "AGE"]
-    assert heads[1] == ["NAME", "READY", "REASON", "SERVICE", "TYPE", "STORE", "ID", "AGE"]
-    wide = api.kubectl("get", "imgsvc", "listed", "-o", "wide").stdout
-    assert "Waiting for the operator" in wide
+    for manifest in (image_service("listed"), image_store("listed"), cache_policy("listed"), image_precache("listed")):
+        api.store(manifest)
+    listed = [" ".join(line.split()) for line in api.kubectl("get", "glance").stdout.splitlines()]
+    assert [line for line in listed if line.startswith("NAME")] == list(HEADS.values())
+    for kind, head in HEADS.items():
+        below = listed[listed.index(head) + 1 :]
+        assert any(line.startswith(f"{kind}.imageservice.dev/listed Unknown Pending") for line in below)
+    for short_name in ("imgsvc", "imgstore", "cachepol", "precache"):
+        assert "Waiting for the operator" in api.kubectl("get", short_name, "listed", "-o", "wide").stdout
 
 
 def test_stores_are_found_by_their_service(api: Api) -> None:
@@ -308,6 +403,16 @@ def test_stores_are_found_by_their_service(api: Api) -> None:
     api.store(image_store("of-other", imageServiceRef={"name": "other"}))
     found = api.kubectl("get", "imgstore", "--field-selector=spec.imageServiceRef.name=other", "-o", "name").stdout
     assert found.split() == ["imagestore.imageservice.dev/of-other"]
+
+
+def test_caches_are_found_by_their_target_and_precaches_by_their_service(api: Api) -> None:
+    api.store(cache_policy("of-edge", targetRef={"kind": "ImageStore", "name": "edge"}))
+    api.store(cache_policy("of-service", targetRef={"kind": "ImageService", "name": "edge"}))
+    api.store(image_precache("of-edge", imageServiceRef={"name": "edge"}))
+    selector = "--field-selector=spec.targetRef.kind=ImageStore,spec.targetRef.name=edge"
+    found = api.kubectl("get", "cachepol", selector, "-o", "name").stdout
+    found += api.kubectl("get", "precache", "--field-selector=spec.imageServiceRef.name=edge", "-o", "name").stdout
+    assert found.split() == ["cachepolicy.imageservice.dev/of-edge", "imageprecache.imageservice.dev/of-edge"]
 
 
 def test_kubectl_scale_changes_the_replicas(api: Api) -> None:

@@ -23,11 +23,13 @@ from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import manifests
 
+from imageservice.api.v1alpha1 import GROUP, KINDS
+
 pytestmark = pytest.mark.cluster
 
 QUICKSTART = manifests.ROOT / "manifests" / "samples" / "quickstart"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-CRDS = ["imageservices.imageservice.dev", "imagestores.imageservice.dev"]
+CRDS = sorted(f"{kind.resource.plural}.{GROUP}" for kind in KINDS)
 NAMESPACE = "operators"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:ours-image-service-operator"
 
@@ -94,7 +96,11 @@ def test_the_operator_may_work_everywhere_and_do_nothing_else(release: Cluster) 
     allowed = [
         ("patch", "imageservices"),
         ("patch", "imageservices/status"),
+        ("patch", "imageprecaches/status"),
         ("create", "deployments.apps"),
+        ("create", "daemonsets.apps"),
+        ("list", "endpointslices.discovery.k8s.io"),
+        ("list", "nodes"),
         ("delete", "secrets"),
         ("list", "pods"),
         ("get", "persistentvolumeclaims"),
@@ -108,6 +114,8 @@ def test_the_operator_may_work_everywhere_and_do_nothing_else(release: Cluster) 
         ("delete", "persistentvolumeclaims"),
         ("create", "configmaps"),
         ("get", "nodes"),
+        ("patch", "nodes"),
+        ("create", "endpointslices.discovery.k8s.io"),
         ("create", "rolebindings"),
         ("get", "leases"),
     ]
@@ -256,6 +264,7 @@ def test_with_namespaces_given_the_operator_has_no_right_in_others(release: Clus
         assert may(release, ACCOUNT, "get", "secrets", "images")
         assert not may(release, ACCOUNT, "get", "secrets", "elsewhere")
         assert not may(release, ACCOUNT, "list", "imageservices", "elsewhere")
+        assert may(release, ACCOUNT, "list", "nodes", "elsewhere")  # they are in no namespace
         assert may(release, ACCOUNT, "update", "leases", NAMESPACE, name="ours-image-service-operator")
     finally:
         installed(release)

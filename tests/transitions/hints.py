@@ -34,7 +34,12 @@ S3_SECRETS = ("bucket-key",)
 STORE_USER_SECRETS = ("store-user",)
 NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
 
-AT_MOST: Mapping[str, tuple[int, int]] = {"ImageService": (1, 1), "ImageStore": (1, 3)}
+AT_MOST: Mapping[str, tuple[int, int]] = {
+    "ImageService": (1, 1),
+    "ImageStore": (1, 3),
+    "CachePolicy": (0, 0),  # these two are shown to the API server alone
+    "ImagePrecache": (0, 0),
+}
 """Fewest and most objects of a kind in one namespace; a kind without a line has up to two."""
 
 

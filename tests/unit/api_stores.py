@@ -6,8 +6,8 @@ from imageservice.api.v1alpha1 import API_VERSION
 from imageservice.manifest import Manifest
 
 REMOVE = object()
-BadCase = tuple[Manifest, tuple[str, ...], Any, str, str | None]
-"""A good store, the path of the change, the new value, the API server's sentence, the operator's (see `Bad`)."""
+BadCase = tuple[Manifest, tuple[str | int, ...], Any, str, str | None]
+"""A good object, the path of the change, the new value, the API server's sentence, the operator's (see `Bad`)."""
 
 NAME = "must be the name of a Kubernetes object"
 URL = "must be an http or https URL with a host, without user, query and fragment"

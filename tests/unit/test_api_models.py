@@ -6,19 +6,28 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from tests.unit.api_caches import cache_policy, image_precache
 from tests.unit.test_api_samples import FULL_IMAGE_SERVICE, GOOD, image_service, image_store
 
 from imageservice.api.quantities import amount
 from imageservice.api.reading import InvalidObject, read
+from imageservice.api.shares import int_or_text, part_of
 from imageservice.api.v1alpha1 import (
+    CACHE_POLICY_CONDITIONS,
+    IMAGE_PRECACHE_CONDITIONS,
     IMAGE_SERVICE_CONDITIONS,
     IMAGE_STORE_CONDITIONS,
+    KINDS,
+    AnyKind,
     ApiModel,
     ApiServers,
+    CachePolicy,
     Catalog,
+    ImagePrecache,
     ImageService,
     ImageServiceSpec,
     ImageStore,
+    LabelSelector,
 )
 from imageservice.releases import RELEASES
 
@@ -36,7 +45,7 @@ def models_below(model: type[ApiModel]) -> set[type[ApiModel]]:
 
 FIELDS = [
     pytest.param(field, id=f"{model.__name__}.{field.alias}")
-    for model in sorted(models_below(ImageService) | models_below(ImageStore), key=lambda model: model.__name__)
+    for model in sorted(set().union(*map(models_below, KINDS)), key=lambda model: model.__name__)
     for field in model.model_fields.values()
     if field.examples
 ]
@@ -66,6 +75,23 @@ def test_what_is_left_out_has_the_documented_default() -> None:
     assert spec.identity.catalog.deletion_policy == "Delete"
     assert spec.image is None
     assert spec.default_store is None
+
+
+def test_what_is_left_out_of_a_cache_has_the_documented_default() -> None:
+    policy = CachePolicy.model_validate(cache_policy()).spec
+    assert (policy.high_watermark_percent, policy.low_watermark_percent, policy.processes) == (90, 80, 1)
+    assert (policy.prune_interval_seconds, policy.prefetch_interval_seconds, policy.stall_time_seconds) == (
+        300,
+        300,
+        600,
+    )
+    assert (policy.volume, policy.bandwidth_limit, policy.node_selector) == (None, None, {})
+    assert (policy.exposure.host_port, policy.exposure.join_site_service) == (None, False)
+    assert policy.update_strategy.max_unavailable == "1"
+    precache = ImagePrecache.model_validate(image_precache()).spec
+    assert (precache.parallelism, precache.timeout_seconds, precache.suspend) == ("10", 3600, False)
+    assert (precache.backoff.initial_seconds, precache.backoff.max_seconds) == (30, 3600)
+    assert (precache.windows, precache.cache_policy_selector, precache.image_selector) == ([], None, None)
 
 
 def test_the_releases_are_those_that_the_operator_knows() -> None:
@@ -131,6 +157,59 @@ def test_a_name_that_the_user_made_up_is_quoted_in_the_sentence() -> None:
     assert answer.message.startswith('`spec.extraConfig["a\\nb"].c` must be one line')
 
 
+@pytest.mark.parametrize(
+    ("share", "total", "part"),
+    [
+        ("0", 9, 0),
+        ("10", 3, 10),
+        ("0%", 5000, 0),
+        ("1%", 3, 1),
+        ("34%", 3, 2),
+        ("50%", 3, 2),
+        ("100%", 3, 3),
+        ("9%", 0, 0),
+    ],
+)
+def test_a_share_in_percent_is_rounded_up(share: str, total: int, part: int) -> None:
+    assert part_of(share, total) == part
+
+
+def test_a_share_is_a_number_or_a_text_for_kubernetes() -> None:
+    assert (int_or_text("3"), int_or_text("10%")) == (3, "10%")
+
+
+SITE = {"site": "a", "tier": "gold"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels", "meant"),
+    [
+        ({}, {}, True),
+        ({"matchLabels": {"site": "a"}}, SITE, True),
+        ({"matchLabels": {"site": "a", "tier": "tin"}}, SITE, False),
+        ({"matchLabels": {"site": ""}}, {}, False),
+        ({"matchExpressions": [{"key": "site", "operator": "In", "values": ["a", "b"]}]}, SITE, True),
+        ({"matchExpressions": [{"key": "site", "operator": "In", "values": ["b"]}]}, SITE, False),
+        ({"matchExpressions": [{"key": "site", "operator": "In", "values": [""]}]}, {}, False),
+        ({"matchExpressions": [{"key": "site", "operator": "NotIn", "values": ["a"]}]}, SITE, False),
+        ({"matchExpressions": [{"key": "site", "operator": "NotIn", "values": ["a"]}]}, {}, True),
+        ({"matchExpressions": [{"key": "site", "operator": "Exists"}]}, SITE, True),
+        ({"matchExpressions": [{"key": "site", "operator": "Exists"}]}, {}, False),
+        ({"matchExpressions": [{"key": "site", "operator": "DoesNotExist"}]}, SITE, False),
+        ({"matchExpressions": [{"key": "site", "operator": "DoesNotExist"}]}, {}, True),
+        (
+            {"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "site", "operator": "DoesNotExist"}]},
+            SITE,
+            False,
+        ),
+    ],
+)
+def test_a_label_selector_means_what_kubernetes_means_by_it(
+    selector: dict[str, Any], labels: dict[str, str], *, meant: bool
+) -> None:
+    assert LabelSelector.model_validate(selector).matches(labels) is meant
+
+
 WORTH = {"0": "0", "1500m": "1.5", "0.5": "0.5", "1k": "1000", "1Ki": "1024", "1.5Gi": "1610612736", "2P": "2e15"}
 
 
@@ -145,8 +224,17 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
         amount(text)
 
 
+CONDITIONS: dict[type[AnyKind], tuple[str, ...]] = {
+    ImageService: IMAGE_SERVICE_CONDITIONS,
+    ImageStore: IMAGE_STORE_CONDITIONS,
+    CachePolicy: CACHE_POLICY_CONDITIONS,
+    ImagePrecache: IMAGE_PRECACHE_CONDITIONS,
+}
+
+
 def test_an_object_that_nobody_has_seen_has_every_condition_unknown() -> None:
-    for model, types in ((ImageService, IMAGE_SERVICE_CONDITIONS), (ImageStore, IMAGE_STORE_CONDITIONS)):
+    assert set(CONDITIONS) == set(KINDS)
+    for model, types in CONDITIONS.items():
         conditions = model.resource.initial_status["conditions"]
         assert [condition["type"] for condition in conditions] == list(types)
         assert {condition["status"] for condition in conditions} == {"Unknown"}

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.unit.api_caches import BAD_CACHES, GOOD_CACHES, TOLD_BY_THE_OPERATOR_ALONE
 from tests.unit.api_stores import BAD_STORES, FULL_CEPH, FULL_S3, GOOD_STORES, NAME, ONE_LINE, REMOVE, URL
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import API_VERSION, KINDS, ImageService, ImageStore
+from imageservice.api.v1alpha1 import API_VERSION, KINDS, AnyKind, ImageService
 from imageservice.manifest import Manifest
 
 Path = tuple[str | int, ...]
-MODELS: dict[str, type[ImageService] | type[ImageStore]] = {kind.resource.kind: kind for kind in KINDS}
+MODELS: dict[str, type[AnyKind]] = {kind.resource.kind: kind for kind in KINDS}
 
 
 def image_service(name: str = "glance", **spec: Any) -> Manifest:
@@ -135,6 +136,7 @@ GOOD: dict[str, Manifest] = {
         storeID="dcn_0-a",
     ),
     **GOOD_STORES,
+    **GOOD_CACHES,
     "store with the longest name that is an id": image_store("a" * 63),
     "store with a longer name and an id": image_store("a" * 100 + ".b", storeID="b"),
 }
@@ -402,7 +404,9 @@ BAD: dict[str, Bad] = {
         "a" * 64,
         "`storeID` must be set where `metadata.name` is longer than 63 characters or has a `.`",
     ),
+    **{name: Bad(*case) for name, case in BAD_CACHES.items()},
 }
+TAKEN_BY_THE_API_SERVER = {name: Bad(*case) for name, case in TOLD_BY_THE_OPERATOR_ALONE.items()}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -413,9 +417,11 @@ def test_the_operator_reads_what_the_api_takes(name: str) -> None:
     assert read_back.metadata.name == manifest["metadata"]["name"]
 
 
-@pytest.mark.parametrize("name", [name for name, bad in BAD.items() if bad.told_by_operator is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, bad in {**BAD, **TAKEN_BY_THE_API_SERVER}.items() if bad.told_by_operator is not None]
+)
 def test_the_operator_says_of_a_stored_bad_object_what_is_allowed(name: str) -> None:
-    bad = BAD[name]
+    bad = {**BAD, **TAKEN_BY_THE_API_SERVER}[name]
     answer = read(MODELS[bad.base["kind"]], bad.manifest)
     assert isinstance(answer, InvalidObject)
     assert bad.told_by_operator is not None

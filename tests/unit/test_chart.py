@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tools import manifests
 
+from imageservice.api.v1alpha1 import KINDS, ImagePrecache
 from imageservice.manifest import Manifest
 from imageservice.releases import RELEASES
 from imageservice.runtime import kinds
@@ -117,9 +118,10 @@ def test_the_crds_of_the_chart_say_what_those_of_the_repository_say(default: lis
 
 def test_crds_survive_the_release_unless_told_otherwise(default: list[Manifest]) -> None:
     keep = {"helm.sh/resource-policy": "keep"}
-    assert [crd["metadata"]["annotations"] for crd in of_kind(default, "CustomResourceDefinition")] == [keep, keep]
+    kept = of_kind(default, "CustomResourceDefinition")
+    assert [crd["metadata"]["annotations"] for crd in kept] == [keep] * len(KINDS)
     loose = of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
-    assert ["annotations" in crd["metadata"] for crd in loose] == [False, False]
+    assert ["annotations" in crd["metadata"] for crd in loose] == [False] * len(KINDS)
 
 
 def test_crds_take_more_annotations() -> None:
@@ -276,30 +278,46 @@ WRITTEN = {"get", "list", "watch", "create", "patch", "delete"}
 RIGHTS = {
     kinds.IMAGE_SERVICE: {"get", "list", "watch", "patch"},
     kinds.IMAGE_STORE: {"get", "list", "watch", "patch"},
+    kinds.CACHE_POLICY: {"get", "list", "watch", "patch"},
+    kinds.IMAGE_PRECACHE: {"get", "list", "watch", "patch"},
     kinds.DEPLOYMENT: WRITTEN,
+    kinds.DAEMON_SET: WRITTEN,
     kinds.JOB: WRITTEN,
     kinds.SERVICE: WRITTEN,
     kinds.SECRET: WRITTEN,
     kinds.POD_DISRUPTION_BUDGET: WRITTEN,
+    kinds.ENDPOINT_SLICE: {"get", "list", "watch"},
     kinds.POD: {"get", "list"},
     kinds.PERSISTENT_VOLUME_CLAIM: {"get", "list", "watch"},
     kinds.CONFIG_MAP: {"get", "list", "watch"},
     kinds.EVENT: {"create"},
 }
 EXPECTED = {(kind.group, kind.plural): verbs for kind, verbs in RIGHTS.items()} | {
-    ("imageservice.dev", f"{plural}/{part}"): {verb}
-    for plural in ("imageservices", "imagestores")
+    ("imageservice.dev", f"{kind.resource.plural}/{part}"): {verb}
+    for kind in KINDS
     for part, verb in (("status", "patch"), ("finalizers", "update"))
+    if (kind, part) != (ImagePrecache, "finalizers")  # it has no children
 }
+OF_THE_CLUSTER = {(kinds.NODE.group, kinds.NODE.plural): {"list", "watch"}}
+"""Rights to what is in no namespace."""
 
 
 def test_the_operator_may_do_just_what_it_does(default: list[Manifest]) -> None:
-    (role,) = [found for found in of_kind(default, "ClusterRole") if not found["metadata"]["name"].endswith(USER_ROLES)]
-    assert granted(role["rules"]) == EXPECTED
-    assert only(default, "ClusterRoleBinding")["roleRef"]["name"] == role["metadata"]["name"]
+    assert bound_to_the_cluster(default) == [EXPECTED, OF_THE_CLUSTER]
 
 
 USER_ROLES = ("-view", "-edit", "-admin")
+
+
+def bound_to_the_cluster(objects: list[Manifest]) -> list[dict[tuple[str, str], set[str]]]:
+    """Return the rights of the operator's ClusterRoles, by name, and see that each of them is bound to it."""
+    roles = [found for found in of_kind(objects, "ClusterRole") if not found["metadata"]["name"].endswith(USER_ROLES)]
+    bindings = of_kind(objects, "ClusterRoleBinding")
+    account = {"kind": "ServiceAccount", "name": "ours-image-service-operator", "namespace": NAMESPACE}
+    names = sorted(role["metadata"]["name"] for role in roles)
+    assert [binding["subjects"] for binding in bindings] == [[account]] * len(roles)
+    assert sorted(binding["roleRef"]["name"] for binding in bindings) == names
+    return [granted(role["rules"]) for role in sorted(roles, key=lambda role: str(role["metadata"]["name"]))]
 
 
 def test_no_right_is_a_wildcard() -> None:
@@ -325,10 +343,9 @@ def test_leases_are_a_right_in_the_own_namespace_only(default: list[Manifest]) -
     ]
 
 
-def test_with_namespaces_given_there_are_no_rights_anywhere_else() -> None:
+def test_with_namespaces_given_there_are_no_rights_in_others() -> None:
     objects = render({"watchNamespaces": ["one", "two"]})
-    assert of_kind(objects, "ClusterRoleBinding") == []
-    assert all(role["metadata"]["name"].endswith(USER_ROLES) for role in of_kind(objects, "ClusterRole"))
+    assert bound_to_the_cluster(objects) == [OF_THE_CLUSTER]
     watching = [role for role in of_kind(objects, "Role") if not role["metadata"]["name"].endswith("-leader-election")]
     assert {role["metadata"]["namespace"]: granted(role["rules"]) for role in watching} == {
         "one": EXPECTED,

@@ -55,18 +55,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 # Its own kinds: read the spec, hold a finalizer while Keystone's catalogue has entries or a store may have images, write
 # the status.
 - apiGroups: [imageservice.dev]
-  resources: [imageservices, imagestores]
+  resources: [imageservices, imagestores, cachepolicies, imageprecaches]
   verbs: [get, list, watch, patch]
 - apiGroups: [imageservice.dev]
-  resources: [imageservices/status, imagestores/status]
+  resources: [imageservices/status, imagestores/status, cachepolicies/status, imageprecaches/status]
   verbs: [patch]
 # Children block the deletion of their owner (blockOwnerDeletion), which some clusters check by this right.
 - apiGroups: [imageservice.dev]
-  resources: [imageservices/finalizers, imagestores/finalizers]
+  resources: [imageservices/finalizers, imagestores/finalizers, cachepolicies/finalizers]
   verbs: [update]
 # The children themselves.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
@@ -84,6 +84,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]
+# Where the agents of the caches are, one on each node: far fewer and smaller objects than their pods.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
 # Why a pod does not start, and its last words.
 - apiGroups: [""]
   resources: [pods]

@@ -150,11 +150,25 @@ class OneOf:
     values: tuple[str, ...]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        rule = Cel("", f"must be one of {', '.join(self.values)}", check=lambda value: value in self.values)
+        rule = OperatorRule(f"must be one of {', '.join(self.values)}", lambda value: value in self.values)
         return rule.__get_pydantic_core_schema__(source, handler)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return handler(core) | {"enum": list(self.values)}
+
+
+@dataclass(frozen=True)
+class OperatorRule:
+    """A rule that CEL cannot express. The API server takes a value that breaks it; the operator says `message`."""
+
+    message: str
+    check: Callable[[Any], bool]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return Cel("", self.message, check=self.check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from imageservice.api.markers import INT_OR_STRING, Pattern, unit
+from imageservice.api.markers import INT_OR_STRING, Cel, Pattern, unit
 
 FACTORS: dict[str, Decimal] = {
     "": Decimal(1),
@@ -27,7 +27,17 @@ def amount(quantity: str) -> Decimal:
     return Decimal(parts[1]) * FACTORS[parts[2]]
 
 
-def _as_text(value: Any) -> Any:
+def between(least: str, most: str) -> Cel:
+    """Return the rule that a quantity is neither less than `least` nor more than `most`."""
+    return Cel(
+        f"quantity(string(self)).compareTo(quantity('{least}')) >= 0 && "
+        f"quantity(string(self)).compareTo(quantity('{most}')) <= 0",
+        f"must be {least} or more and {most} or less",
+        check=lambda quantity: amount(least) <= amount(quantity) <= amount(most),
+    )
+
+
+def as_text(value: Any) -> Any:
     """Take a whole number as the text it would be written as; leave all else to the type's own check."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else value
 
@@ -42,7 +52,7 @@ Cpu = Annotated[
     ),
     INT_OR_STRING,
     unit("cores"),
-    BeforeValidator(_as_text),
+    BeforeValidator(as_text),
 ]
 """An amount of CPU."""
 
@@ -56,7 +66,7 @@ Memory = Annotated[
     ),
     INT_OR_STRING,
     unit("bytes"),
-    BeforeValidator(_as_text),
+    BeforeValidator(as_text),
 ]
 """An amount of memory; zero is allowed."""
 
@@ -70,6 +80,6 @@ Size = Annotated[
     ),
     INT_OR_STRING,
     unit("bytes"),
-    BeforeValidator(_as_text),
+    BeforeValidator(as_text),
 ]
 """The size of a volume; more than zero."""

@@ -1,16 +1,15 @@
 """A client of the store monitor in the API pods (`render/files/store_monitor.py`).
 
-Whoever can enter a pod can answer in its place. So every answer is bounded in time and size and read strictly, and what
-goes wrong is a `MonitorError` with a fixed reason, whose message repeats nothing of it.
+What goes wrong is a `MonitorError` with a fixed reason, whose message repeats nothing of the answer (`answers.py`).
 """
 
-import json
 from enum import StrEnum
-from typing import Any, TypeGuard
 from urllib.parse import quote
 
 import aiohttp
 
+from imageservice.glance import answers
+from imageservice.glance.answers import Json, is_count, shown
 from imageservice.store_report import ImageCount, StoreReason, StoreReport
 
 STORES_SECONDS = 2.0
@@ -23,8 +22,6 @@ MESSAGE_LIMIT = 300
 FSID_LIMIT = 36
 
 _REASONS = {reason.value: reason for reason in StoreReason}
-
-Json = dict[str, Any]
 
 
 class Reason(StrEnum):
@@ -49,15 +46,6 @@ class MonitorError(Exception):
         self.message = message
 
 
-def new_session() -> aiohttp.ClientSession:
-    """Return a session for these requests: nothing in it that the answer of a server could widen."""
-    return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-    )
-
-
 async def stores(session: aiohttp.ClientSession, url: str) -> dict[str, StoreReport]:
     """Return what the monitor at `url` (`http://<host>:<port>`) says of each of its stores. Raises MonitorError."""
     status, answer = await _get(session, f"{url}/stores", STORES_SECONDS)
@@ -76,13 +64,9 @@ async def images(session: aiohttp.ClientSession, url: str, store_id: str) -> Ima
         why = "does not answer" if answer.get("reason") == "DatabaseUnreachable" else "could not be asked"
         raise MonitorError(Reason.IMAGES_NOT_COUNTED, f"the database of Glance {why}")
     count, only_here = (answer.get(name) for name in ("images", "onlyHere"))
-    if status != 200 or not _is_count(count) or not _is_count(only_here) or only_here > count:
+    if status != 200 or not is_count(count) or not is_count(only_here) or only_here > count:
         raise _refused(f"did not count images (HTTP {status})")
     return ImageCount(count, only_here)
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and value >= 0
 
 
 def _report(entry: object) -> StoreReport:
@@ -90,49 +74,18 @@ def _report(entry: object) -> StoreReport:
     if not isinstance(entry, dict):
         return StoreReport(StoreReason.PROBE_FAILED, "the monitor said nothing of it that can be read")
     reason = _REASONS.get(str(entry.get("reason")), StoreReason.PROBE_FAILED)
-    return StoreReport(reason, _text(entry.get("message"), MESSAGE_LIMIT), _text(entry.get("fsid"), FSID_LIMIT) or None)
-
-
-def _text(value: object, limit: int) -> str:
-    """Return a text of others as it may be shown: on one line, printable and short."""
-    words = " ".join(value.split()) if isinstance(value, str) else ""
-    return "".join(character for character in words if character.isprintable())[:limit]
+    return StoreReport(reason, shown(entry.get("message"), MESSAGE_LIMIT), shown(entry.get("fsid"), FSID_LIMIT) or None)
 
 
 async def _get(session: aiohttp.ClientSession, url: str, seconds: float) -> tuple[int, Json]:
     """Return status and JSON object of an answer. Raises MonitorError."""
     try:
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
-            body = await _read(response)
-            return response.status, _object(body)
-    except TimeoutError as error:
-        raise MonitorError(
-            Reason.MONITOR_UNREACHABLE, f"the store monitor gave no answer within {seconds:g} s"
-        ) from error
-    except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise MonitorError(Reason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise _refused("answered with something else than a JSON object over HTTP") from error
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(64 * 1024):
-        body += chunk
-        if len(body) > ANSWER_LIMIT_BYTES:
-            raise _refused(f"sent an answer longer than {ANSWER_LIMIT_BYTES} bytes")
-    return bytes(body)
-
-
-def _object(body: bytes) -> Json:
-    try:
-        value = json.loads(body)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - the content is wrong, not the program
-    return value
+        answer = await answers.ask(session, "GET", url, seconds=seconds, limit_bytes=ANSWER_LIMIT_BYTES)
+    except answers.NoAnswer as error:
+        reached = isinstance(error, answers.Unreadable)
+        reason = Reason.MONITOR_REFUSED if reached else Reason.MONITOR_UNREACHABLE
+        raise MonitorError(reason, f"the store monitor {error.what}") from error
+    return answer.status, answer.content
 
 
 def _refused(what: str) -> MonitorError:

@@ -8,7 +8,7 @@ from typing import Self
 
 import aiohttp
 
-from imageservice.glance import monitor
+from imageservice.glance import answers, monitor
 from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.store_report import ImageCount, StoreReport
 
@@ -44,7 +44,7 @@ class SiteMonitors:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = monitor.new_session()
+        self._session = answers.new_session()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -26,6 +26,7 @@ from imageservice.reconcile.stores import rows as store_rows
 from imageservice.reconcile.together import together
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.releases import RELEASES
+from imageservice.render.agent_token import token_of
 from imageservice.render.deployment import CONTAINER
 from imageservice.render.inputs import Credentials, ImageServiceInputs
 from imageservice.render.labels import COMPONENT_EDGE, EDGE_LABEL, api_selector, selector_text, service_labels
@@ -134,6 +135,7 @@ class ImageServiceReconciler:
         accept(spec, release, world.verdicts)
         seen.set(true(status.ACCEPTED, "Accepted", "The spec is valid."))
         inputs = resolve_inputs(live, spec, world, self._settings)
+        current.secrets.append(token_of(inputs))
         current.default = inputs.stores[0].name
         admin = catalog_credentials(spec, world.secrets)
         seen.set(true(status.RESOLVED_REFS, "ResolvedRefs", "All that the spec refers to is there."))

@@ -2,6 +2,7 @@
 
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
+from imageservice.render.agent_token import token_file
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.labels import COMPONENT_CONFIG
 from imageservice.render.secrets import immutable_secret
@@ -16,4 +17,5 @@ def config_secret(inputs: ImageServiceInputs) -> Manifest:
     Raises ValueError where a value cannot stand in an ini file.
     """
     stores = monitored(glance_config.in_order(inputs))
-    return immutable_secret(inputs, COMPONENT_CONFIG, {**glance_config.config_files(inputs), **monitor_files(stores)})
+    files = {**glance_config.config_files(inputs), **monitor_files(stores), **token_file(inputs)}
+    return immutable_secret(inputs, COMPONENT_CONFIG, files)

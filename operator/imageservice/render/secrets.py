@@ -27,11 +27,11 @@ def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[
 
 
 @functools.lru_cache(maxsize=4096)
-def slow_hash(content: bytes, salt: str) -> str:
+def slow_hash(content: bytes, salt: str, size_bytes: int = 5) -> str:
     """Return a hash of secret content that may be shown to those who may not read the content.
 
     Names of Secrets are visible to many more people than what is in them, so the hash is one that is slow to compute:
     else a short password could be found by trying. It takes 3 ms and 1 MiB: the next larger steps would make the start
     with hundreds of services slow. Remembered, because each reconcile asks for it.
     """
-    return hashlib.scrypt(content, salt=salt.encode(), n=2**10, r=8, p=1, dklen=5).hex()
+    return hashlib.scrypt(content, salt=salt.encode(), n=2**10, r=8, p=1, dklen=size_bytes).hex()

@@ -21,7 +21,7 @@ from imageservice.render.stores.paths import DRIVER_FILES_DIR, conf_name, store_
 CONTAINER = "store-monitor"
 
 SCRIPT = "store_monitor.py"
-PROGRAMS = (SCRIPT, "store_checks.py", "image_count.py")
+PROGRAMS = (SCRIPT, "store_checks.py", "glance_database.py", "image_count.py", "image_lookup.py")
 SETTINGS = "stores.json"
 
 INTERVAL_SECONDS = 15

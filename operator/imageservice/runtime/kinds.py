@@ -12,12 +12,16 @@ _UNESCAPED = ":"
 
 @dataclass(frozen=True)
 class Kind:
-    """A namespaced kind. `group` is empty for the core group; `plural` is the word in the URL."""
+    """A kind of object. `group` is empty for the core group; `plural` is the word in the URL.
+
+    Objects of a kind that is not `namespaced` are those of the whole cluster.
+    """
 
     group: str
     version: str
     kind: str
     plural: str
+    namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -43,12 +47,17 @@ class Kind:
 
 IMAGE_SERVICE = Kind("imageservice.dev", "v1alpha1", "ImageService", "imageservices")
 IMAGE_STORE = Kind("imageservice.dev", "v1alpha1", "ImageStore", "imagestores")
+CACHE_POLICY = Kind("imageservice.dev", "v1alpha1", "CachePolicy", "cachepolicies")
+IMAGE_PRECACHE = Kind("imageservice.dev", "v1alpha1", "ImagePrecache", "imageprecaches")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
 JOB = Kind("batch", "v1", "Job", "jobs")
 SERVICE = Kind("", "v1", "Service", "services")
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 SECRET = Kind("", "v1", "Secret", "secrets")
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD = Kind("", "v1", "Pod", "pods")
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 EVENT = Kind("", "v1", "Event", "events")

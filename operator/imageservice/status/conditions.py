@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from imageservice.api.v1alpha1 import CONDITIONS_ONLY_WHEN_TRUE, READY, RECONCILING, STALLED
 from imageservice.manifest import Manifest
 from imageservice.status.reasons import Nature, nature
 
@@ -16,11 +17,7 @@ MAX_MESSAGE_LENGTH = 1024
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
-READY = "Ready"
-RECONCILING = "Reconciling"
-STALLED = "Stalled"
-DELETION_BLOCKED = "DeletionBlocked"
-OPTIONAL_TYPES = frozenset({RECONCILING, STALLED, DELETION_BLOCKED})
+OPTIONAL_TYPES = frozenset(CONDITIONS_ONLY_WHEN_TRUE)
 """Conditions that are there only while they hold."""
 
 

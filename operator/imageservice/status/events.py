@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from imageservice.api.v1alpha1 import READY
 from imageservice.manifest import Manifest
-from imageservice.status.conditions import OPTIONAL_TYPES, READY
+from imageservice.status.conditions import OPTIONAL_TYPES
 from imageservice.status.reasons import REASONS, Nature, nature
 
 

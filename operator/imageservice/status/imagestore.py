@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from imageservice.api.v1alpha1 import DELETION_BLOCKED
 from imageservice.manifest import Manifest
-from imageservice.status.conditions import DELETION_BLOCKED, Condition, complete, false, merge, summarise, true
+from imageservice.status.conditions import Condition, complete, false, merge, summarise, true
 
 ACCEPTED = "Accepted"
 RESOLVED_REFS = "ResolvedRefs"

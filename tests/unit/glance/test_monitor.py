@@ -1,53 +1,27 @@
 """The operator's client of the store monitor, against an HTTP server that answers whatever a pod might."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
 from tests.ports import free_port
+from tests.unit.glance.server import Answer, saying, site
 from tests.waiting import until
 
-from imageservice.glance import monitor
+from imageservice.glance import answers, monitor
 from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.glance.sites import SiteMonitors
 from imageservice.store_report import ImageCount, StoreReason, StoreReport
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def site(answer: Answer) -> AsyncIterator[str]:
-    """A server on loopback that gives this answer to everything; its URL."""
-    server = web.Server(answer, access_log=None)
-    runner = web.ServerRunner(server, shutdown_timeout=0.1)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
-
-
-def saying(content: object, status: int = 200) -> Answer:
-    async def answer(_: web.Request) -> web.StreamResponse:
-        text = content if isinstance(content, str) else json.dumps(content)
-        return web.Response(status=status, text=text, content_type="application/json")
-
-    return answer
-
 
 async def ask_stores(answer: Answer) -> dict[str, StoreReport]:
-    async with site(answer) as url, monitor.new_session() as session:
+    async with site(answer) as url, answers.new_session() as session:
         return await monitor.stores(session, url)
 
 
 async def ask_images(answer: Answer, store_id: str = "central") -> ImageCount:
-    async with site(answer) as url, monitor.new_session() as session:
+    async with site(answer) as url, answers.new_session() as session:
         return await monitor.images(session, url, store_id)
 
 
@@ -119,7 +93,7 @@ async def test_a_monitor_that_is_not_there_and_one_that_says_nothing_are_unreach
             await asyncio.sleep(0.05)
 
     monkeypatch.setattr(monitor, "STORES_SECONDS", 0.3)
-    async with monitor.new_session() as session:
+    async with answers.new_session() as session:
         with pytest.raises(MonitorError) as refused:
             await monitor.stores(session, f"http://127.0.0.1:{free_port()}")
     assert refused.value.reason is Reason.MONITOR_UNREACHABLE
@@ -257,7 +231,7 @@ async def test_outside_of_its_context_nothing_is_asked() -> None:
 
 def test_the_session_takes_nothing_from_the_environment() -> None:
     async def trusts() -> bool:
-        async with monitor.new_session() as session:
+        async with answers.new_session() as session:
             return session.trust_env or not isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
 
     assert asyncio.run(trusts()) is False

@@ -289,6 +289,7 @@ def test_the_url_of_the_service_is_fully_qualified() -> None:
 
 def test_the_files_of_a_secret_are_the_rendered_ones() -> None:
     data = config_secret(samples.inputs())["data"]
-    assert set(data) == {"glance-api.conf", "glance-api-paste.ini", "gunicorn.conf.py", "stores.json", *PROGRAMS}
+    ours = {"glance-api.conf", "glance-api-paste.ini", "gunicorn.conf.py", "stores.json", "agent-token"}
+    assert set(data) == {*ours, *PROGRAMS}
     assert b"database-secret-71aa" in base64.b64decode(data["glance-api.conf"])
     assert set(database_secret(samples.inputs())["data"]) == {"url", "glance-manage.conf", "database.py"}

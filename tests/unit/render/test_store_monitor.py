@@ -67,7 +67,7 @@ def test_every_type_in_the_settings_is_one_that_the_program_can_look_at() -> Non
 
 def test_the_files_are_the_programs_and_the_settings() -> None:
     files = monitor_files([CEPH, NFS])
-    assert set(files) == {SCRIPT, "store_checks.py", "image_count.py", SETTINGS}
+    assert set(files) == {*PROGRAMS, SETTINGS}
     assert json.loads(files[SETTINGS]) == monitor_settings([CEPH, NFS])
     assert files[SCRIPT] == program(SCRIPT)
 
@@ -77,7 +77,7 @@ def test_the_programs_are_found_where_the_container_starts_them_and_start_each_o
     assert container["command"][-1] == f"{CONFIG_DIR}/{SCRIPT}"
     script = program(SCRIPT)
     assert "from store_checks import" in script
-    assert 'HERE / "image_count.py"' in script
+    assert {name for name in PROGRAMS if f'HERE / "{name}"' in script} == {"image_count.py", "image_lookup.py"}
     assert f'HERE / "{SETTINGS}"' in script
 
 

@@ -1,23 +1,39 @@
 """Version v1alpha1 of the API."""
 
 from imageservice.api.v1alpha1.apiservers import ApiServers
+from imageservice.api.v1alpha1.cache_volume import CacheEmptyDir, CacheEphemeral, CacheHostPath, CacheVolume
+from imageservice.api.v1alpha1.cachepolicy import (
+    CacheContents,
+    CacheNodes,
+    CachePolicy,
+    CachePolicySpec,
+    CachePolicyStatus,
+    CacheTarget,
+    CacheUpdateStrategy,
+    Exposure,
+)
 from imageservice.api.v1alpha1.common import (
     ACCEPTED,
     API_AVAILABLE,
     API_VERSION,
     ATTACHED,
+    CACHE_POLICY_CONDITIONS,
     CATALOG_REGISTERED,
     CATEGORY,
     CONDITIONS_ONLY_WHEN_TRUE,
     CONFIG_RENDERED,
+    CONFLICTED,
     CREDENTIALS_VALID,
     DATABASE_READY,
     DELETION_BLOCKED,
+    EFFECTIVE,
     GROUP,
     IDENTITY_READY,
+    IMAGE_PRECACHE_CONDITIONS,
     IMAGE_SERVICE_CONDITIONS,
     IMAGE_STORE_CONDITIONS,
     MAX_STORES,
+    PROGRAMMED,
     REACHABLE,
     READY,
     RECONCILING,
@@ -35,6 +51,17 @@ from imageservice.api.v1alpha1.common import (
 from imageservice.api.v1alpha1.edge import Edge
 from imageservice.api.v1alpha1.formats import Formats
 from imageservice.api.v1alpha1.identity import Catalog, Identity
+from imageservice.api.v1alpha1.imageprecache import (
+    MAX_FAILING_NODES,
+    MAX_IMAGE_ROWS,
+    Backoff,
+    FailingNode,
+    ImagePrecache,
+    ImagePrecacheSpec,
+    ImagePrecacheStatus,
+    PrecachedImage,
+    PrecacheNodes,
+)
 from imageservice.api.v1alpha1.imageservice import (
     Database,
     DatabaseSecretReference,
@@ -56,6 +83,7 @@ from imageservice.api.v1alpha1.imports import (
     WebDownload,
 )
 from imageservice.api.v1alpha1.placement import ResourceAmounts, Resources, Toleration, TopologySpreadConstraint
+from imageservice.api.v1alpha1.selectors import LabelRequirement, LabelSelector
 from imageservice.api.v1alpha1.store_ceph import CephStore
 from imageservice.api.v1alpha1.store_cinder import CinderStore
 from imageservice.api.v1alpha1.store_filesystem import (
@@ -67,8 +95,11 @@ from imageservice.api.v1alpha1.store_filesystem import (
 )
 from imageservice.api.v1alpha1.store_s3 import S3Store
 from imageservice.api.v1alpha1.store_swift import SwiftStore
+from imageservice.api.v1alpha1.wanted_images import IMAGE_ID, ImageSelector, WantedImage
+from imageservice.api.v1alpha1.windows import FetchWindow
 
-KINDS: tuple[type[ImageService] | type[ImageStore], ...] = (ImageService, ImageStore)
+AnyKind = ImageService | ImageStore | CachePolicy | ImagePrecache
+KINDS: tuple[type[AnyKind], ...] = (ImageService, ImageStore, CachePolicy, ImagePrecache)
 """Every kind of the API."""
 
 __all__ = [
@@ -76,19 +107,27 @@ __all__ = [
     "API_AVAILABLE",
     "API_VERSION",
     "ATTACHED",
+    "CACHE_POLICY_CONDITIONS",
     "CATALOG_REGISTERED",
     "CATEGORY",
     "CONDITIONS_ONLY_WHEN_TRUE",
     "CONFIG_RENDERED",
+    "CONFLICTED",
     "CREDENTIALS_VALID",
     "DATABASE_READY",
     "DELETION_BLOCKED",
+    "EFFECTIVE",
     "GROUP",
     "IDENTITY_READY",
+    "IMAGE_ID",
+    "IMAGE_PRECACHE_CONDITIONS",
     "IMAGE_SERVICE_CONDITIONS",
     "IMAGE_STORE_CONDITIONS",
     "KINDS",
+    "MAX_FAILING_NODES",
+    "MAX_IMAGE_ROWS",
     "MAX_STORES",
+    "PROGRAMMED",
     "REACHABLE",
     "READY",
     "RECONCILING",
@@ -96,8 +135,21 @@ __all__ = [
     "STALLED",
     "UNCHANGED",
     "VERSION",
+    "AnyKind",
     "ApiModel",
     "ApiServers",
+    "Backoff",
+    "CacheContents",
+    "CacheEmptyDir",
+    "CacheEphemeral",
+    "CacheHostPath",
+    "CacheNodes",
+    "CachePolicy",
+    "CachePolicySpec",
+    "CachePolicyStatus",
+    "CacheTarget",
+    "CacheUpdateStrategy",
+    "CacheVolume",
     "Catalog",
     "CephStore",
     "CinderStore",
@@ -109,11 +161,18 @@ __all__ = [
     "Edge",
     "EmptyDirVolume",
     "Endpoint",
+    "Exposure",
+    "FailingNode",
+    "FetchWindow",
     "FilesystemStore",
     "FilesystemVolume",
     "Formats",
     "Identity",
+    "ImagePrecache",
+    "ImagePrecacheSpec",
+    "ImagePrecacheStatus",
     "ImagePullSecret",
+    "ImageSelector",
     "ImageService",
     "ImageServiceReference",
     "ImageServiceSpec",
@@ -123,9 +182,14 @@ __all__ = [
     "ImageStoreStatus",
     "Imports",
     "InjectProperties",
+    "Kind",
+    "LabelRequirement",
+    "LabelSelector",
     "NFSVolume",
     "ObjectMeta",
     "PersistentVolumeClaimVolume",
+    "PrecacheNodes",
+    "PrecachedImage",
     "ResourceAmounts",
     "Resources",
     "S3Store",
@@ -136,6 +200,7 @@ __all__ = [
     "SwiftStore",
     "Toleration",
     "TopologySpreadConstraint",
+    "WantedImage",
     "WebDownload",
     "initial_status",
 ]

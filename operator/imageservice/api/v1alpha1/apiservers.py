@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from imageservice.api.markers import ATOMIC, IN_SCHEMA, list_map, schema_format, unit, unset
+from imageservice.api.markers import IN_SCHEMA, schema_format, unit, unset
 from imageservice.api.v1alpha1.common import ApiModel
-from imageservice.api.v1alpha1.placement import NodeSelector, Resources, Toleration, TopologySpreadConstraint
+from imageservice.api.v1alpha1.placement import Resources, Tolerations, TopologySpread
+from imageservice.api.v1alpha1.selectors import NodeSelector
 
 
 class ApiServers(ApiModel):
@@ -68,22 +69,17 @@ class ApiServers(ApiModel):
         unset("any node"),
     ] = Field(default_factory=dict)
     tolerations: Annotated[
-        list[Toleration],
+        Tolerations,
         Field(
-            max_length=32,
             description="Taints of nodes that the pods put up with.",
             examples=[[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]],
         ),
         unset("none"),
-        ATOMIC,
     ] = Field(default_factory=list)
     topology_spread_constraints: Annotated[
-        list[TopologySpreadConstraint],
+        TopologySpread,
         Field(
-            max_length=8,
             description="How the pods are spread over nodes or zones.",
             examples=[[{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}]],
         ),
-        unset("over nodes as evenly as possible, without holding up a pod"),
-        list_map("topologyKey", "whenUnsatisfiable"),
     ] = Field(default_factory=list)

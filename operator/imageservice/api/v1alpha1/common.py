@@ -25,10 +25,13 @@ API_AVAILABLE = "ApiAvailable"
 CREDENTIALS_VALID = "CredentialsValid"
 ATTACHED = "Attached"
 REACHABLE = "Reachable"
+PROGRAMMED = "Programmed"
+EFFECTIVE = "Effective"
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 DELETION_BLOCKED = "DeletionBlocked"
+CONFLICTED = "Conflicted"
 
 IMAGE_SERVICE_CONDITIONS = (
     ACCEPTED,
@@ -45,7 +48,13 @@ IMAGE_SERVICE_CONDITIONS = (
 IMAGE_STORE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, CREDENTIALS_VALID, ATTACHED, REACHABLE, READY)
 """The conditions that every ImageStore has, from its first moment."""
 
-CONDITIONS_ONLY_WHEN_TRUE = (RECONCILING, STALLED, DELETION_BLOCKED)
+CACHE_POLICY_CONDITIONS = (ACCEPTED, RESOLVED_REFS, PROGRAMMED, EFFECTIVE, READY)
+"""The conditions that every CachePolicy has, from its first moment."""
+
+IMAGE_PRECACHE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, READY)
+"""The conditions that every ImagePrecache has, from its first moment."""
+
+CONDITIONS_ONLY_WHEN_TRUE = (RECONCILING, STALLED, DELETION_BLOCKED, CONFLICTED)
 """The conditions that are there only while True (kstatus: abnormal-true conditions)."""
 
 PENDING = "Pending"
@@ -151,6 +160,13 @@ Options = Annotated[
 
 Count = Annotated[int, Field(ge=0, le=1_000_000), schema_format("int32")]
 """A number of things that the operator counted."""
+
+Bytes = Annotated[int, Field(ge=0, le=2**53 - 1), schema_format("int64"), unit("bytes")]
+"""A number of bytes that the operator counted."""
+
+Port = Annotated[int, Field(ge=1, le=65535), schema_format("int32")]
+
+Percent = Annotated[int, Field(ge=0, le=100), schema_format("int32"), unit("percent")]
 
 Generation = Annotated[int, Field(ge=0, le=2**53 - 1), schema_format("int64"), unit("generations")]
 

@@ -11,11 +11,10 @@ from imageservice.api.markers import (
     Cel,
     Pattern,
     map_keys,
-    schema_format,
     union_rules,
     unset,
 )
-from imageservice.api.v1alpha1.common import ApiModel
+from imageservice.api.v1alpha1.common import ApiModel, Port
 from imageservice.api.v1alpha1.store_filesystem import EmptyDirVolume, PersistentVolumeClaimVolume
 
 ImportMethod = Literal["glance-direct", "web-download", "copy-image", "glance-download"]
@@ -76,7 +75,6 @@ Host = Annotated[
         "must be a host name in lower case or an IP address, without scheme, port and path, like mirror.example",
     ),
 ]
-Port = Annotated[int, Field(ge=1, le=65535), schema_format("int32")]
 
 
 def _is_reserved(name: str) -> bool:

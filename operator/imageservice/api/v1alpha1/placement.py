@@ -4,31 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from imageservice.api.markers import Cel, Pattern, map_keys, schema_format, unit, unset
+from imageservice.api.markers import ATOMIC, Cel, list_map, schema_format, unit, unset
 from imageservice.api.quantities import Cpu, Memory, amount
 from imageservice.api.v1alpha1.common import ApiModel
-
-QUALIFIED_NAME = (
-    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
-LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
-
-LabelKey = Annotated[
-    str,
-    Field(min_length=1, max_length=317),
-    Pattern(rf"^{QUALIFIED_NAME}$", "must be the key of a label, like topology.kubernetes.io/zone"),
-]
-LabelValue = Annotated[
-    str,
-    Field(max_length=63),
-    Pattern(LABEL_VALUE, "must be the value of a label: letters, digits, `-`, `_` and `.`, or empty"),
-]
-
-NodeSelector = Annotated[
-    dict[str, LabelValue],
-    Field(max_length=32),
-    map_keys(rf"^{QUALIFIED_NAME}$", "each key must be the key of a label, like topology.kubernetes.io/zone"),
-]
+from imageservice.api.v1alpha1.selectors import LabelKey, LabelValue
 
 
 class ResourceAmounts(ApiModel):
@@ -161,3 +140,15 @@ class TopologySpreadConstraint(ApiModel):
             examples=["ScheduleAnyway"],
         ),
     ]
+
+
+Tolerations = Annotated[list[Toleration], Field(max_length=32), ATOMIC]
+"""The taints that pods put up with. The field says whose pods, and what holds where it is not set."""
+
+TopologySpread = Annotated[
+    list[TopologySpreadConstraint],
+    Field(max_length=8),
+    unset("over nodes as evenly as possible, without holding up a pod"),
+    list_map("topologyKey", "whenUnsatisfiable"),
+]
+"""How pods are spread. The field says over what."""

@@ -11,17 +11,7 @@ import sys
 from typing import Any
 
 import sqlalchemy  # type: ignore[import-not-found]
-import sqlalchemy.engine  # type: ignore[import-not-found]
-import sqlalchemy.exc  # type: ignore[import-not-found]
-import sqlalchemy.pool  # type: ignore[import-not-found]
-from oslo_config import cfg
-
-LIMITS: dict[str, dict[str, Any]] = {
-    "mysql": {"connect_timeout": 5, "read_timeout": 7, "write_timeout": 5},
-    "postgresql": {"connect_timeout": 5, "options": "-c statement_timeout=7000"},
-    "sqlite": {"timeout": 5},
-}
-"""How long each driver may take, in its own words; whoever runs this waits 8 s."""
+from glance_database import answered, glance_config, open_engine  # type: ignore[import-not-found]
 
 STORE_OF_LOCATION = {
     # As bytes: else the collation would take `Site` and `site` for one.
@@ -44,40 +34,22 @@ SELECT store, COUNT(*), SUM(CASE WHEN stores = 1 THEN 1 ELSE 0 END) FROM (
 """
 
 
-def glance_config(path: str) -> cfg.ConfigOpts:
-    """Read the options as Glance does."""
-    config = cfg.ConfigOpts()
-    config.register_opts([cfg.DictOpt("enabled_backends", default={})])
-    config.register_opts([cfg.StrOpt("connection", secret=True)], group="database")
-    config([], project="glance", prog="glance-api", default_config_files=[path])
-    return config
-
-
-def count(url_text: str) -> dict[str, dict[str, int]]:
+def count(url: str) -> dict[str, dict[str, int]]:
     """Count the images of each store that one lies in."""
-    url = sqlalchemy.engine.make_url(url_text)
-    dialect = url.get_backend_name()
-    engine = sqlalchemy.create_engine(url, connect_args=LIMITS[dialect], poolclass=sqlalchemy.pool.NullPool)
+    engine, dialect = open_engine(url)
     query = sqlalchemy.text(QUERY.format(store=STORE_OF_LOCATION[dialect]))
     with engine.connect() as connection:
         rows = connection.execute(query, {"deleted": False}).all()
     return {str(store): {"images": int(images), "onlyHere": int(only_here)} for store, images, only_here in rows}
 
 
-def answer(path: str) -> dict[str, Any]:
-    """Return what to write."""
-    try:
-        config = glance_config(path)
-        stores = {name: {"images": 0, "onlyHere": 0} for name in config.enabled_backends}
-        return {"stores": {**stores, **count(config.database.connection)}}
-    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError):
-        return {
-            "reason": "DatabaseUnreachable",
-            "message": "The database of Glance does not answer, or refuses the user.",
-        }
-    except Exception as error:  # noqa: BLE001 - of what a driver raises only the name is safe to show
-        return {"reason": "CountFailed", "message": f"The images could not be counted ({type(error).__name__})."}
+def count_all(path: str) -> dict[str, Any]:
+    """Count the images of each store, also of those that are empty."""
+    config = glance_config(path)
+    stores = {name: {"images": 0, "onlyHere": 0} for name in config.enabled_backends}
+    return {"stores": {**stores, **count(config.database.connection)}}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(answer(sys.argv[1])))
+    found = answered(lambda: count_all(sys.argv[1]), "CountFailed", "The images could not be counted")
+    sys.stdout.write(json.dumps(found))

@@ -1,19 +1,22 @@
 """Look at the stores of this pod again and again, and tell over HTTP how they are.
 
 Runs in the Glance image, beside the API. Beside this file lie `stores.json`, which says what to look at,
-`store_checks.py` and `image_count.py`. Each store has a thread of its own: one that hangs holds up no other. A Ceph
-cluster is connected to anew for each look, so a key that was corrected or revoked, or a conf that was changed, is
-noticed at the next one; that takes 10 ms of processor time, and a handle that was shut down leaves neither threads nor
-memory behind, whatever its cluster did.
+`store_checks.py`, and the programs that ask Glance's database. Each store has a thread of its own: one that hangs holds
+up no other. A Ceph cluster is connected to anew for each look, so a key that was corrected or revoked, or a conf that
+was changed, is noticed at the next one; that takes 10 ms of processor time, and a handle that was shut down leaves
+neither threads nor memory behind, whatever its cluster did.
 
     GET /stores         {"stores": {"central": {"reason": "Reachable", "message": "...", "fsid": "..."}}}
     GET /images/<id>    {"images": 12, "onlyHere": 3}, for any store that Glance or its database knows
+    POST /lookup        images by id, name, tags and properties, as `image_lookup.py` says; only with the token in
+                        `agent-token` as `X-Image-Service-Token`
     GET /metrics        for Prometheus
     GET /healthz        this program runs
 
 Neither an answer nor the log ever holds a key, a password, a URL or a text of librados or of a database.
 """
 
+import hmac
 import http.server
 import json
 import os
@@ -32,16 +35,19 @@ from store_checks import KINDS, NOT_LOOKED, Finding, Settings, timeout_of  # typ
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = HERE / "stores.json"
+TOKEN = HERE / "agent-token"
 COUNTER = HERE / "image_count.py"
+FINDER = HERE / "image_lookup.py"
 
-COUNT_SECONDS = 8
-"""How long counting images may take, its process included."""
+DATABASE_SECONDS = 8
+"""How long asking the database may take, the process for it included."""
 COUNT_FRESH_SECONDS = 5
 """For how long a count, or the failure to get one, is given again without asking the database."""
 MOST_REQUESTS = 16
 """How many requests are served at once; more are turned away, since anybody in the cluster's network may ask."""
 REQUEST_SECONDS = 5
 """How long a client may take to send its request."""
+LONGEST_QUERIES_BYTES = 512 * 1024
 
 
 class Store:
@@ -102,18 +108,46 @@ class Store:
                 sys.stdout.write(f"{line}\n")
 
 
-# ------------------------------------------------------------------------------------------------------- counting
+# ---------------------------------------------------------------------------------------------------- the database
+
+
+class Program:
+    """A program that asks Glance's database and writes one JSON object.
+
+    It is a process of its own: it takes 55 MiB for a quarter of a second, which this one would keep for good, it can be
+    ended whatever its database driver does, and the URL of the database is never in here.
+    """
+
+    def __init__(self, program: Path, glance_config: str, failed: str) -> None:
+        self._command = [sys.executable, "-B", str(program), glance_config]
+        self._failed = failed
+
+    def run(self, text: str = "") -> dict[str, Any]:
+        """Run it with this on its standard input; return what it writes, or a reason and a message."""
+        try:
+            done = subprocess.run(  # noqa: S603 - the command is ours
+                self._command,
+                input=text.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=DATABASE_SECONDS,
+                check=False,
+            )
+            return dict(json.loads(done.stdout))
+        except subprocess.TimeoutExpired:
+            return {
+                "reason": "DatabaseUnreachable",
+                "message": f"The database has not answered in {DATABASE_SECONDS} s.",
+            }
+        except (OSError, ValueError):
+            return {"reason": self._failed, "message": "The program that asks the database ended without an answer."}
 
 
 class ImageCounts:
-    """How many images each store holds.
-
-    A process of its own counts: it takes 55 MiB for a quarter of a second, which this one would keep for good, it can
-    be ended whatever its database driver does, and the URL of the database is never in here.
-    """
+    """How many images each store holds."""
 
     def __init__(self, glance_config: str) -> None:
-        self._command = [sys.executable, str(COUNTER), glance_config]
+        self._program = Program(COUNTER, glance_config, "CountFailed")
         self._lock = threading.Lock()
         self._answer: dict[str, Any] = {}
         self._until = 0.0
@@ -122,7 +156,7 @@ class ImageCounts:
         """Return an HTTP status and its JSON."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._answer = self._count()
+                self._answer = self._program.run()
                 self._until = time.monotonic() + COUNT_FRESH_SECONDS
             answer = self._answer
         if "stores" not in answer:
@@ -131,21 +165,30 @@ class ImageCounts:
             return 404, {"reason": "StoreUnknown", "message": "Neither Glance nor its database knows such a store."}
         return 200, answer["stores"][store_id]
 
-    def _count(self) -> dict[str, Any]:
+
+class ImageLookup:
+    """Which images have some id, name, tags or properties: told to the operator alone, who has the token."""
+
+    def __init__(self, glance_config: str, token: str) -> None:
+        self._program = Program(FINDER, glance_config, "LookupFailed")
+        self._token = token.encode()
+        self._lock = threading.Lock()
+
+    def allows(self, token: str) -> bool:
+        """Tell whether this is the token. Without one of our own nobody has it."""
+        return bool(self._token) and hmac.compare_digest(token.encode(), self._token)
+
+    def answer(self, queries: str) -> tuple[int, dict[str, Any]]:
+        """Return an HTTP status and its JSON. One asks after the other: each takes a process."""
+        if not self._lock.acquire(timeout=DATABASE_SECONDS):
+            return 503, {"reason": "LookupFailed", "message": "Others are being answered."}
         try:
-            done = subprocess.run(  # noqa: S603 - the command is ours
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=COUNT_SECONDS,
-                check=False,
-            )
-            return dict(json.loads(done.stdout))
-        except subprocess.TimeoutExpired:
-            return {"reason": "DatabaseUnreachable", "message": f"The database has not counted in {COUNT_SECONDS} s."}
-        except (OSError, ValueError):
-            return {"reason": "CountFailed", "message": "The program that counts ended without an answer."}
+            answer = self._program.run(queries)
+        finally:
+            self._lock.release()
+        if "answers" in answer:
+            return 200, answer
+        return 400 if answer.get("reason") == "InvalidQuery" else 503, answer
 
 
 # ----------------------------------------------------------------------------------------------------------- HTTP
@@ -157,8 +200,8 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, pod_ips: str, stores: list[Store], counts: ImageCounts) -> None:
-        self.stores, self.counts = stores, counts
+    def __init__(self, port: int, pod_ips: str, stores: list[Store], counts: ImageCounts, lookup: ImageLookup) -> None:
+        self.stores, self.counts, self.lookup = stores, counts, lookup
         self._free = threading.BoundedSemaphore(MOST_REQUESTS)
         # A socket of IPv6 serves IPv4 as well, but a node may have IPv6 switched off.
         has_ipv6 = ":" in pod_ips
@@ -211,6 +254,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send_json(*self.server.counts.of(urllib.parse.unquote(path.removeprefix("/images/"))))
         else:
             self._send_json(404, {"reason": "NotFound", "message": "There is /stores, /images/<id> and /metrics."})
+
+    def do_POST(self) -> None:
+        """Look for images. Nothing of the body is read before the token has been seen."""
+        if self.path != "/lookup":
+            self._send_json(404, {"reason": "NotFound", "message": "There is /lookup."})
+        elif not self.server.lookup.allows(self.headers.get("X-Image-Service-Token") or ""):
+            self._send_json(401, {"reason": "Unauthorized", "message": "The token is missing, or is another one."})
+        else:
+            self._send_json(*self._look_up())
+
+    def _look_up(self) -> tuple[int, dict[str, Any]]:
+        length = self.headers.get("Content-Length") or ""
+        if not length.isdecimal() or int(length) > LONGEST_QUERIES_BYTES:
+            message = f"Content-Length has to be there, and at most {LONGEST_QUERIES_BYTES}."
+            return 413, {"reason": "InvalidQuery", "message": message}
+        try:
+            queries = self.rfile.read(int(length)).decode()
+        except UnicodeDecodeError:
+            return 400, {"reason": "InvalidQuery", "message": "The queries are no JSON."}
+        return self.server.lookup.answer(queries)
 
     def _send_json(self, status: int, content: Mapping[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(content))
@@ -282,7 +345,9 @@ def main() -> None:
     keep_output_for_ourselves()
     settings = json.loads(SETTINGS.read_text("utf-8"))
     stores = [Store(store, settings["intervalSeconds"]) for store in settings["stores"]]
-    server = Server(settings["port"], os.environ["POD_IPS"], stores, ImageCounts(settings["glanceConfig"]))
+    counts = ImageCounts(settings["glanceConfig"])
+    lookup = ImageLookup(settings["glanceConfig"], TOKEN.read_text("utf-8").strip() if TOKEN.exists() else "")
+    server = Server(settings["port"], os.environ["POD_IPS"], stores, counts, lookup)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     for store in stores:
         store.start()
