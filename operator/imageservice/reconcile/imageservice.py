@@ -27,7 +27,7 @@ from imageservice.reconcile.together import together
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.releases import RELEASES
 from imageservice.render.agent_token import token_of
-from imageservice.render.deployment import CONTAINER
+from imageservice.render.api_pod import CONTAINER
 from imageservice.render.inputs import Credentials, ImageServiceInputs
 from imageservice.render.labels import COMPONENT_EDGE, EDGE_LABEL, api_selector, selector_text, service_labels
 from imageservice.render.names import api_name

@@ -2,21 +2,14 @@
 
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
-from imageservice.render.imports import STAGING_VOLUME, staging_volume
+from imageservice.render.api_pod import CONFIG_MOUNT, CONTAINER, api_container, working_volumes
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata
 from imageservice.render.names import api_name
-from imageservice.render.pods import empty_dir, pod_spec, secret_volume
-from imageservice.render.ports import API_PORT, API_PORT_NAME
+from imageservice.render.pods import pod_spec, secret_volume
 from imageservice.render.store_monitor import monitor_container
-from imageservice.render.store_mounts import store_mounts, store_variables, store_volumes, with_store_privileges
+from imageservice.render.store_mounts import store_mounts, with_store_privileges
 from imageservice.render.store_secret import content_annotations
-
-CONTAINER = "glance-api"
-HEALTHCHECK = "/healthcheck"
-RUN_SIZE = "64Mi"
-
-_TEMPORARY = "/tmp"  # noqa: S108 - a volume of the pod
 
 SPREAD_OVER_NODES = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
 """Where the user says nothing: spread, but rather run two pods on one node than none."""
@@ -26,7 +19,7 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
     """Build the Deployment. Its pods read the config Secret of that name, so that another config rolls them."""
     grace = inputs.spec.api.termination_grace_period_seconds
     served = glance_config.in_order(inputs)
-    pod = pod_spec(inputs, _containers(inputs), _volumes(inputs, config_secret_name))
+    pod = pod_spec(inputs, _containers(inputs), [secret_volume("config", config_secret_name), *working_volumes(inputs)])
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -68,74 +61,7 @@ def _strategy(inputs: ImageServiceInputs) -> Manifest:
 
 def _containers(inputs: ImageServiceInputs) -> list[Manifest]:
     stores = store_mounts(glance_config.in_order(inputs))
-    return [_api_container(inputs, stores), monitor_container([_CONFIG_MOUNT, *stores])]
-
-
-def _api_container(inputs: ImageServiceInputs, stores: list[Manifest]) -> Manifest:
-    container: Manifest = {
-        "name": CONTAINER,
-        "command": ["gunicorn"],
-        "args": [
-            "--config",
-            f"{glance_config.CONFIG_DIR}/{glance_config.GUNICORN_CONF}",
-            "glance.wsgi.api:application",
-        ],
-        "env": [
-            {"name": "OS_GLANCE_CONFIG_DIR", "value": glance_config.CONFIG_DIR},
-            {"name": "HOME", "value": _TEMPORARY},
-            {"name": "POD_IPS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}},
-            *store_variables(glance_config.in_order(inputs)),
-        ],
-        "ports": [{"name": API_PORT_NAME, "containerPort": API_PORT, "protocol": "TCP"}],
-        "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _LEAVE_THE_SERVICE]}}},
-        **_PROBES,
-        "volumeMounts": [_CONFIG_MOUNT, *_WORKING_DIRECTORIES, *stores],
-    }
-    if inputs.spec.api.resources is not None:
-        container["resources"] = inputs.spec.api.resources.to_manifest()
-    return container
-
-
-_LEAVE_THE_SERVICE = f"touch {glance_config.DISABLE_FILE}; sleep {glance_config.DRAIN_PAUSE_SECONDS}"
-"""Before SIGTERM, which ends listening at once: until then requests may still arrive, and all are served."""
-
-_HTTP = {"httpGet": {"path": HEALTHCHECK, "port": API_PORT_NAME, "scheme": "HTTP"}}
-
-_PROBES: Manifest = {
-    # Loading Glance takes seconds on a good day; a slow node gets five minutes.
-    "startupProbe": {**_HTTP, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 150, "successThreshold": 1},
-    # A pod whose threads are all taken by transfers is full: others should get the next request.
-    "readinessProbe": {**_HTTP, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3, "successThreshold": 1},
-    # But full is not dead: a probe over HTTP would wait behind the transfers, fail, and kill them all.
-    "livenessProbe": {
-        "tcpSocket": {"port": API_PORT_NAME},
-        "periodSeconds": 20,
-        "timeoutSeconds": 5,
-        "failureThreshold": 6,
-        "successThreshold": 1,
-    },
-}
-
-
-def _volumes(inputs: ImageServiceInputs, config_secret_name: str) -> list[Manifest]:
-    return [
-        secret_volume("config", config_secret_name),
-        empty_dir("tmp"),
-        empty_dir("run", medium="Memory", sizeLimit=RUN_SIZE),
-        staging_volume(inputs.spec),
-        empty_dir("tasks"),
-        *store_volumes(inputs.name, glance_config.in_order(inputs)),
-    ]
-
-
-_CONFIG_MOUNT: Manifest = {"name": "config", "mountPath": glance_config.CONFIG_DIR, "readOnly": True}
-
-_WORKING_DIRECTORIES: list[Manifest] = [
-    {"name": "tmp", "mountPath": _TEMPORARY},
-    {"name": "run", "mountPath": glance_config.RUN_DIR},
-    {"name": STAGING_VOLUME, "mountPath": glance_config.STAGING_DIR},
-    {"name": "tasks", "mountPath": glance_config.TASKS_DIR},
-]
+    return [api_container(inputs), monitor_container([CONFIG_MOUNT, *stores])]
 
 
 def _spread(inputs: ImageServiceInputs) -> list[Manifest]:
