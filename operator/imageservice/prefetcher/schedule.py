@@ -120,7 +120,7 @@ def _is_due(known: Known, image_id: str, fits: Callable[[str, int], bool]) -> bo
     if outcome.planned and outcome.size is not None and fits(image_id, outcome.size):
         return True
     # A clock that was put back must not let an image wait for what it was put back by.
-    longest = max(each.max_backoff_seconds for each in (DEFAULT_TERMS, *known.sets))
+    longest = max(DEFAULT_TERMS.max_backoff_seconds, *(each.max_backoff_seconds for each in known.sets), 0)
     return outcome.retry_at - known.now > 2 * longest
 
 

@@ -5,6 +5,7 @@ Glance's own configuration reference; what is known of each release is in `optio
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import jinja2
 
@@ -70,19 +71,37 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def config_files(inputs: ImageServiceInputs) -> dict[str, str]:
-    """Return file name -> content, for the directory `CONFIG_DIR`.
+FLAVOR = "keystone"
+"""Name of the row of filters that requests pass ([paste_deploy] flavor)."""
+CACHE_FLAVOR = "keystone+cachemanagement"
+"""The same with the cache in it, and the requests that manage it."""
+
+
+@dataclass(frozen=True)
+class NodeCache:
+    """The cache of the node that an API is on: directory, and the size from which Glance itself would prune (bytes)."""
+
+    directory: str
+    max_bytes: int
+
+
+def config_files(inputs: ImageServiceInputs, cache: NodeCache | None = None) -> dict[str, str]:
+    """Return file name -> content, for the directory `CONFIG_DIR`; `cache` where the API has one on its node.
 
     Raises ValueError, which names section and option but no value, where a value cannot stand in an ini file.
     """
     return {
-        GLANCE_API_CONF: ini.render(glance_api_conf(inputs)),
-        PASTE_INI: _TEMPLATES.get_template(f"{PASTE_INI}.j2").render(disable_file=DISABLE_FILE),
-        GUNICORN_CONF: _TEMPLATES.get_template(f"{GUNICORN_CONF}.j2").render(**gunicorn_settings(inputs)),
+        GLANCE_API_CONF: ini.render(glance_api_conf(inputs, cache)),
+        PASTE_INI: _TEMPLATES.get_template(f"{PASTE_INI}.j2").render(
+            disable_file=DISABLE_FILE,
+            flavor=CACHE_FLAVOR if cache else FLAVOR,
+            cache_filters="cache cachemanage " if cache else "",
+        ),
+        GUNICORN_CONF: _TEMPLATES.get_template(f"{GUNICORN_CONF}.j2").render(**gunicorn_settings(inputs, cache)),
     }
 
 
-def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
+def glance_api_conf(inputs: ImageServiceInputs, cache: NodeCache | None = None) -> dict[str, dict[str, str]]:
     """Return the sections and options of glance-api.conf; `spec.extraConfig`, checked before, comes last and wins."""
     served = in_order(inputs)
     sections: dict[str, dict[str, str]] = {
@@ -96,7 +115,7 @@ def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
         "os_glance_tasks_store": {"filesystem_store_datadir": TASKS_DIR},
         "database": _database(inputs),
         "keystone_authtoken": _keystone_authtoken(inputs),
-        "paste_deploy": {"flavor": "keystone", "config_file": f"{CONFIG_DIR}/{PASTE_INI}"},
+        "paste_deploy": {"flavor": CACHE_FLAVOR if cache else FLAVOR, "config_file": f"{CONFIG_DIR}/{PASTE_INI}"},
         "oslo_concurrency": {"lock_path": f"{RUN_DIR}/locks"},
         "wsgi": {"task_pool_threads": str(TASK_THREADS)},
     }
@@ -111,7 +130,19 @@ def glance_api_conf(inputs: ImageServiceInputs) -> dict[str, dict[str, str]]:
         )
     for section in sorted(inputs.spec.extra_config):
         sections.setdefault(section, {}).update(sorted(inputs.spec.extra_config[section].items()))
+    if cache is not None:
+        sections["DEFAULT"] |= _cache(cache)
     return sections
+
+
+def _cache(cache: NodeCache) -> dict[str, str]:
+    """Return the options of the cache. Which node it belongs to is told by the environment of the containers."""
+    return {
+        "image_cache_dir": cache.directory,
+        # The only driver that tells nodes apart, and by which all processes of a node see one cache.
+        "image_cache_driver": "centralized_db",
+        "image_cache_max_size": str(cache.max_bytes),
+    }
 
 
 def in_order(inputs: ImageServiceInputs) -> list[StoreInputs]:
@@ -173,7 +204,7 @@ def _credentials(credentials: Credentials) -> dict[str, str]:
     }
 
 
-def gunicorn_settings(inputs: ImageServiceInputs) -> dict[str, object]:
+def gunicorn_settings(inputs: ImageServiceInputs, cache: NodeCache | None = None) -> dict[str, object]:
     """Return the variables of the template of gunicorn.conf.py."""
     api = inputs.spec.api
     return {
@@ -182,5 +213,6 @@ def gunicorn_settings(inputs: ImageServiceInputs) -> dict[str, object]:
         "threads": api.threads,
         "graceful_timeout": api.termination_grace_period_seconds - DRAIN_PAUSE_SECONDS - SHUTDOWN_MARGIN_SECONDS,
         "run_dir": RUN_DIR,
-        "staging_is_shared": staging_claim(inputs.spec) is not None,
+        # An API with a cache is known by its node; it takes no data to stage.
+        "names_itself": staging_claim(inputs.spec) is None and cache is None,
     }

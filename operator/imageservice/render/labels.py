@@ -23,6 +23,11 @@ COMPONENT_EDGE = "edge"
 COMPONENT_CONFIG = "config"
 COMPONENT_DATABASE = "database"
 COMPONENT_STORE = "store"
+COMPONENT_CACHE = "cache"
+"""The API with a cache on each node of a CachePolicy."""
+COMPONENT_CACHE_CONFIG = "cache-config"
+CACHE_POLICY_LABEL = "imageservice.dev/cache-policy"
+"""On the children of a CachePolicy, and its pods: its name, made a legal label value."""
 
 
 def pod_selector(service: str, component: str) -> dict[str, str]:

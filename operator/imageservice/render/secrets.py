@@ -14,12 +14,22 @@ from imageservice.render.names import child_name
 
 def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[str, str]) -> Manifest:
     """Build the immutable Secret `<name>-<component>-<hash of the content>` that holds `files`."""
+    name = name_by_content(inputs.name, inputs.uid, component, files)
+    return secret_with(metadata(inputs, name, component), files)
+
+
+def name_by_content(owner: str, uid: str, component: str, files: Mapping[str, str]) -> str:
+    """Return the name of the Secret with these files that belongs to the object `owner`."""
     content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).digest()
-    suffix = f"{component}-{slow_hash(content, inputs.uid)}"
+    return child_name(owner, f"{component}-{slow_hash(content, uid)}")
+
+
+def secret_with(about: Manifest, files: Mapping[str, str]) -> Manifest:
+    """Build an immutable Secret that holds `files`; `about` is its metadata."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata(inputs, child_name(inputs.name, suffix), component),
+        "metadata": about,
         "type": "Opaque",
         "immutable": True,
         "data": {name: base64.b64encode(text.encode()).decode() for name, text in files.items()},
