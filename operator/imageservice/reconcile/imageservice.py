@@ -211,8 +211,8 @@ class ImageServiceReconciler:
         seen.set(states[0].available(now))
         seen.sites = site_status.rows(states, now)
         if current.world is not None:
-            found = current.world
-            seen.stores = store_rows(current.live, found.verdicts, current.default, seen.sites, found.stores)
+            found, rolled_out = current.world, {site.inputs.edge for site in current.sites if site.rolled_out}
+            seen.stores = store_rows(current.live, found.verdicts, current.default, rolled_out, found.stores)
 
     async def _state(self, current: Pass, edge: str | None, trouble: Blocked | Retry | None) -> SiteState:
         """Look at one site; where its pods are not ready, at why."""

@@ -3,7 +3,7 @@
 Both reconcilers ask here, so that the ImageService and each ImageStore always tell the same story.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -280,16 +280,16 @@ def rows(
     live: Manifest,
     verdicts: Sequence[StoreVerdict],
     default: str | None,
-    sites: Sequence[Manifest],
+    rolled_out: Collection[str | None],
     stores: Sequence[Manifest],
 ) -> list[StoreState]:
-    """Return one row for each store of the ImageService `live`. `sites` are the rows of its sites as they are now.
+    """Return one row for each store of the ImageService `live`.
 
-    A store is attached where no pod that should serve it runs an older configuration; once it is, it stays so in later
-    roll-outs, as it stays mounted.
+    `rolled_out` are the sites (edges; None: the centre) where all pods have the configuration of this very pass. A
+    store is attached where no pod that should serve it runs an older one; once it is, it stays so in later roll-outs,
+    and while nothing can be rolled out, as it stays mounted.
     """
     before = {row["name"] for row in live.get("status", {}).get("stores", []) if row.get("attached")}
-    rolled_out = {row["name"] if row["edge"] else None for row in sites if row["rolledOut"]}
     ready = {store["metadata"]["name"]: _readiness(store) for store in stores}
     found = []
     for verdict in verdicts[:MAX_STORES]:

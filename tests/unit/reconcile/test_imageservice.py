@@ -360,3 +360,18 @@ async def test_an_event_is_told_once():
     await run.to_the_end()
     assert len(run.events.reasons) == len(set(run.events.reasons))
     assert "Ready" in run.events.reasons
+
+
+async def test_a_store_that_comes_while_nothing_goes_on_is_not_called_attached():
+    run = Run()
+    run.change(defaultStore="central")
+    await run.to_the_end()
+    run.kube.put(SECRET, secret("glance-db", uri="mysql+pymysql://glance:db-password@mariadb:3306/glance"))
+    nfs = {"volume": {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/exports/images"}}}
+    run.kube.put(IMAGE_STORE, image_store("second", filesystem=nfs))
+    await run.once()
+    assert run.verdict() == ("False", "SecretKeyMissing")
+    attached = {row["name"]: row["attached"] for row in run.kube.find(IMAGE_SERVICE, "glance")["status"]["stores"]}
+    assert attached == {"central": True, "second": False}
+    await run.store.reconcile(NAMESPACE, "second")
+    assert run.conditions("second", IMAGE_STORE)["Ready"]["reason"] == "ImageServiceBlocked"
