@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from imageservice.glance.fleet import Fleet  # noqa: PLC0415
     from imageservice.glance.sites import SiteMonitors  # noqa: PLC0415 - the other commands do without
     from imageservice.reconcile.registry import reconcilers  # noqa: PLC0415
     from imageservice.runtime import logs  # noqa: PLC0415
@@ -58,8 +59,8 @@ def _run(options: argparse.Namespace) -> int:
 
     async def live(settings: Settings) -> int:
         connection = await Connection.open(options.kubeconfig, options.context)
-        async with SiteMonitors() as monitors:
-            return await Process(settings, connection, reconcilers(monitors)).run()
+        async with SiteMonitors() as monitors, Fleet() as fleet:
+            return await Process(settings, connection, reconcilers(monitors, fleet)).run()
 
     try:
         settings = Settings.from_environment()

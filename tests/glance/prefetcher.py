@@ -193,7 +193,7 @@ class CacheNode:
 
 
 @contextlib.contextmanager
-def cache_node(
+def cache_node(  # noqa: PLR0917 - one for each thing that it runs on
     stores: tuple[StoreInputs, ...],
     installed: InstalledGlance,
     environment: Path,

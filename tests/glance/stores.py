@@ -68,7 +68,7 @@ class StoresGlance:
 
 
 @contextlib.contextmanager
-def glance_with(
+def glance_with(  # noqa: PLR0917 - one for each thing that it runs on
     stores: tuple[StoreInputs, ...],
     installed: InstalledGlance,
     environment: Path,

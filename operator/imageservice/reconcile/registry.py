@@ -1,6 +1,8 @@
 """All reconcilers, one a kind."""
 
+from imageservice.glance.fleet import Fleet
 from imageservice.glance.sites import SiteMonitors
+from imageservice.reconcile.cachepolicy import CachePolicyReconciler
 from imageservice.reconcile.imageservice import ImageServiceReconciler
 from imageservice.reconcile.imagestore import ImageStoreReconciler
 from imageservice.runtime.cached import CachedKube
@@ -10,13 +12,17 @@ from imageservice.runtime.process import MakeReconcilers
 from imageservice.runtime.settings import Settings
 
 
-def reconcilers(monitors: SiteMonitors) -> MakeReconcilers:
-    """Return what makes a reconciler for every kind that the operator serves. `monitors` are asked about stores."""
+def reconcilers(monitors: SiteMonitors, fleet: Fleet) -> MakeReconcilers:
+    """Return what makes a reconciler for every kind that the operator serves.
+
+    `monitors` are asked about stores, the agents of `fleet` about caches.
+    """
 
     def make(kube: CachedKube, recorder: EventRecorder, settings: Settings) -> list[Reconciler]:
         return [
             ImageServiceReconciler(kube, recorder, settings),
             ImageStoreReconciler(kube, recorder, settings, monitors),
+            CachePolicyReconciler(kube, recorder, settings, fleet),
         ]
 
     return make

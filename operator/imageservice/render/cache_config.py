@@ -78,7 +78,9 @@ def _programs() -> dict[str, str]:
 
 def config_items(keys: Iterable[str]) -> list[Manifest]:
     """Return where the keys of the Secret are in the directory: the modules of the agent in one of their own."""
-    return [{"key": key, "path": key.replace(f"{PROGRAM}.", f"{PROGRAM}/", 1) if _is_module(key) else key} for key in keys]
+    return [
+        {"key": key, "path": key.replace(f"{PROGRAM}.", f"{PROGRAM}/", 1) if _is_module(key) else key} for key in keys
+    ]
 
 
 def _is_module(key: str) -> bool:

@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from imageservice.api.shares import int_or_text
-from imageservice.api.v1alpha1 import CacheVolume
+from imageservice.api.v1alpha1 import CacheEmptyDir, CacheVolume
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
 from imageservice.render.api_pod import CONFIG_MOUNT, CONTAINER, TEMPORARY, api_container, working_volumes
 from imageservice.render.cache_config import CACHE_ROOT, PROGRAM, config_items
 from imageservice.render.cache_inputs import CacheInputs, NodeLabels, size_in_bytes
 from imageservice.render.cache_labels import cache_labels, cache_metadata, cache_name, cache_selector
+from imageservice.render.labels import site_service_selector
 from imageservice.render.pods import SECRET_MODE, pod_spec
 from imageservice.render.ports import AGENT_PORT, AGENT_PORT_NAME, API_PORT
 from imageservice.render.store_mounts import store_mounts, store_variables, with_store_privileges
@@ -52,7 +53,7 @@ def daemon_set(inputs: CacheInputs, config: Manifest) -> Manifest:
             },
             "template": {
                 "metadata": {
-                    "labels": cache_labels(inputs),
+                    "labels": _pod_labels(inputs),
                     "annotations": {
                         "kubectl.kubernetes.io/default-container": CONTAINER,
                         **content_annotations(inputs.site, served),
@@ -99,6 +100,11 @@ def _affinity(older: Sequence[NodeLabels]) -> Manifest:
         for way in found
     ]
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": ways}}}
+
+
+def _pod_labels(inputs: CacheInputs) -> dict[str, str]:
+    joined = site_service_selector(inputs.site) if inputs.spec.exposure.join_site_service else {}
+    return {**cache_labels(inputs), **joined}
 
 
 # ---------------------------------------------------------------------------------------------------------- containers
@@ -167,12 +173,16 @@ _IDENTITY: list[Manifest] = [
 
 
 def _volumes(inputs: CacheInputs, config: Manifest) -> list[Manifest]:
-    files = {"secretName": config["metadata"]["name"], "defaultMode": SECRET_MODE, "items": config_items(config["data"])}
+    files = {
+        "secretName": config["metadata"]["name"],
+        "defaultMode": SECRET_MODE,
+        "items": config_items(config["data"]),
+    }
     return [{"name": "config", "secret": files}, *working_volumes(inputs.site), _cache_volume(inputs)]
 
 
 def _cache_volume(inputs: CacheInputs) -> Manifest:
-    volume = inputs.spec.volume or CacheVolume(type="EmptyDir")
+    volume = inputs.spec.volume or CacheVolume(type="EmptyDir", empty_dir=CacheEmptyDir())
     return {"name": CACHE_VOLUME, **_SOURCES[volume.type](volume, size_in_bytes(inputs.spec.max_size))}
 
 

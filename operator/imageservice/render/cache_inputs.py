@@ -56,9 +56,7 @@ def at_nodes(site: ImageServiceInputs, spec: CachePolicySpec, node_selector: Nod
     elsewhere = {store.store_id for store in site.stores} - known
     extra = {name: options for name, options in site.spec.extra_config.items() if name not in elsewhere}
     changes = {"api": api, "imports": imports, "extra_config": extra}
-    return dataclasses.replace(
-        site, spec=site.spec.model_copy(update=changes), stores=stores, staging_is_shared=True
-    )
+    return dataclasses.replace(site, spec=site.spec.model_copy(update=changes), stores=stores, staging_is_shared=True)
 
 
 def size_in_bytes(quantity: str) -> int:

@@ -4,7 +4,7 @@ from imageservice.manifest import Manifest
 from imageservice.render import glance_config
 from imageservice.render.api_pod import CONFIG_MOUNT, CONTAINER, api_container, working_volumes
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata
+from imageservice.render.labels import EDGE_LABEL, api_component, api_selector, labels, metadata, site_service_selector
 from imageservice.render.names import api_name
 from imageservice.render.pods import pod_spec, secret_volume
 from imageservice.render.store_monitor import monitor_container
@@ -36,7 +36,7 @@ def deployment(inputs: ImageServiceInputs, config_secret_name: str) -> Manifest:
             "revisionHistoryLimit": 3,
             "template": {
                 "metadata": {
-                    "labels": labels(inputs, api_component(inputs)),
+                    "labels": {**labels(inputs, api_component(inputs)), **site_service_selector(inputs)},
                     "annotations": {
                         "kubectl.kubernetes.io/default-container": CONTAINER,
                         **content_annotations(inputs, served),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.names import label_value
+from imageservice.render.names import api_name, label_value
 
 API_VERSION = "imageservice.dev/v1alpha1"
 IMAGE_SERVICE_LABEL = "imageservice.dev/image-service"
@@ -14,6 +14,8 @@ EDGE_LABEL = "imageservice.dev/edge"
 
 As an annotation of its Deployment: the name of that ImageStore as it is.
 """
+SITE_SERVICE_LABEL = "imageservice.dev/site-service"
+"""On pods: the Service of the site whose clients they serve, which selects them by it."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "image-service-operator"
 
@@ -44,6 +46,11 @@ def api_selector(service: str, edge: str | None = None) -> dict[str, str]:
     if edge is None:
         return pod_selector(service, COMPONENT_API)
     return {**pod_selector(service, COMPONENT_EDGE), EDGE_LABEL: label_value(edge)}
+
+
+def site_service_selector(inputs: ImageServiceInputs) -> dict[str, str]:
+    """Return the labels of the pods that serve the clients of a site's Service: its API pods, and caches that join."""
+    return {"app.kubernetes.io/name": "glance", SITE_SERVICE_LABEL: api_name(inputs.name, inputs.edge)}
 
 
 def selector_text(selector: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
-from imageservice.render.labels import api_component, api_selector, metadata
+from imageservice.render.labels import api_component, metadata, site_service_selector
 from imageservice.render.names import api_name
 from imageservice.render.ports import API_PORT, API_PORT_NAME, MONITOR_PORT, MONITOR_PORT_NAME
 
@@ -28,7 +28,7 @@ def service(inputs: ImageServiceInputs) -> Manifest:
         "metadata": metadata(inputs, api_name(inputs.name, inputs.edge), api_component(inputs)),
         "spec": {
             "type": "ClusterIP",
-            "selector": api_selector(inputs.name, inputs.edge),
+            "selector": site_service_selector(inputs),
             "ports": [
                 {
                     "name": API_PORT_NAME,

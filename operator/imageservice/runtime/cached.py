@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from imageservice.manifest import Manifest
 from imageservice.render.labels import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.runtime.interests import Interests
-from imageservice.runtime.kinds import Key, Kind
+from imageservice.runtime.kinds import NODE, Key, Kind
 from imageservice.runtime.kube import Conflict, KubeApi, NotFound
 from imageservice.runtime.objects import ObjectCache
 from imageservice.runtime.seen import METADATA_KINDS, OWN_KINDS, WATCHED_KINDS
@@ -45,6 +45,11 @@ class CachedKube:
             self._objects.read(kind, found)
         return found
 
+    async def follow(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return an object of ours as `get` does, and have the reconcile that asks come back when it changes."""
+        self._interests.note(Key(kind, namespace, name))
+        return await self.get(kind, namespace, name)
+
     async def get_unique(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as `get` does, but without asking for one that no watch has shown.
 
@@ -73,6 +78,10 @@ class CachedKube:
         if not self.synced(kind, namespace):
             return await self._kube.list(kind, namespace, labels=labels)
         return _matching(self._objects.all(kind, namespace), labels)
+
+    async def nodes(self, labels: str | None = None) -> builtins.list[Manifest]:
+        """Return type and metadata of the nodes that match labels like `a=b,c=d`, asked for now: they are not watched."""
+        return (await self._kube.snapshot(NODE, None, labels=labels or None, metadata_only=True)).items
 
     async def apply(self, kind: Kind, manifest: Manifest, *, live: Manifest | None) -> Manifest:
         """See `KubeApi.apply`."""

@@ -15,7 +15,9 @@ from imageservice.api.v1alpha1 import GROUP
 from imageservice.manifest import Manifest
 from imageservice.runtime.interests import Interests
 from imageservice.runtime.kinds import (
+    CACHE_POLICY,
     CONFIG_MAP,
+    DAEMON_SET,
     DEPLOYMENT,
     IMAGE_SERVICE,
     IMAGE_STORE,
@@ -33,10 +35,10 @@ from imageservice.runtime.queue import Urgency
 EventType = Literal["ADDED", "MODIFIED", "DELETED"] | None
 """What a watch says of an object; None: it was in a list."""
 
-OWN_KINDS = (IMAGE_SERVICE, IMAGE_STORE)
+OWN_KINDS = (IMAGE_SERVICE, IMAGE_STORE, CACHE_POLICY)
 METADATA_KINDS = (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)
 """Kinds that users own too: all of them are watched, but only that they change, not what is in them."""
-WATCHED_KINDS = (*OWN_KINDS, DEPLOYMENT, JOB, SERVICE, POD_DISRUPTION_BUDGET, *METADATA_KINDS)
+WATCHED_KINDS = (*OWN_KINDS, DEPLOYMENT, DAEMON_SET, JOB, SERVICE, POD_DISRUPTION_BUDGET, *METADATA_KINDS)
 _OWN_BY_NAME = {kind.kind: kind for kind in OWN_KINDS}
 
 _ALWAYS_THERE = (DEPLOYMENT, SERVICE, SECRET)
@@ -159,8 +161,9 @@ class SeenObjects:
             self._wake_relatives(now)
 
     def _wake_relatives(self, own: Seen) -> None:
-        """Wake the ImageService of a store, or the stores of an ImageService."""
+        """Wake the ImageService of a store, the stores of an ImageService, and whoever else read this object."""
         relatives = self._stores.get(own.key, set()) if own.service is None else {own.service}
+        relatives = relatives | self.interests.readers(own.key)
         for key in relatives:
             self.add(key, Urgency.PROGRESS, 0.0)
 
@@ -206,7 +209,7 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     generation, deletion = metadata.get("generation"), metadata.get("deletionTimestamp")
     asked = (generation, deletion)
-    links = (*asked, *(_told_to_stores(status) if kind == IMAGE_SERVICE else _told_to_service(status)))
+    links = (*asked, *_told_to_relatives(kind, status))
     identity = (*asked, *(metadata.get(name) for name in ("labels", "annotations", "finalizers")))
     return Seen(
         key,
@@ -218,6 +221,13 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
         links=_fingerprint(links),
         settled=_is_settled(generation, deletion, status),
     )
+
+
+def _told_to_relatives(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]:
+    """Return what of the status of an object those read that depend on it."""
+    if kind == IMAGE_SERVICE:
+        return *_told_to_stores(status), status.get("release"), _condition(status, "DatabaseReady").get("status")
+    return _told_to_service(status)
 
 
 def _told_to_stores(status: dict[str, Any]) -> tuple[object, ...]:

@@ -51,6 +51,7 @@ class Settings:
     `glance_images`: image by release name, for releases whose built-in default is not to be used.
     `api_rate`, `api_burst`: requests to the API server a second, lasting and at once.
     `monitor_url`: where the store monitor behind a Service is reached; to be set for an operator outside the cluster.
+    `agent_url`: the same of the agent of a node's cache, by the address of its pod.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class Settings:
     glance_images: Mapping[str, str] = field(default_factory=dict)
     cluster_domain: str = "cluster.local"
     monitor_url: str = "http://{service}.{namespace}.svc.{domain}:9293"
+    agent_url: str = "http://{address}:9294"
     health_host: str | None = None
     health_port: int = 8080
     log_level: int = logging.INFO
@@ -74,6 +76,11 @@ class Settings:
     def monitor(self, service: str, namespace: str) -> str:
         """Return the URL of the store monitor behind a Service."""
         return self.monitor_url.format(service=service, namespace=namespace, domain=self.cluster_domain)
+
+    def agent(self, address: str, node: str, policy: str, namespace: str) -> str:
+        """Return the URL of the agent in the pod with this IP address, on a node of a CachePolicy."""
+        host = f"[{address}]" if ":" in address else address
+        return self.agent_url.format(address=host, node=node, policy=policy, namespace=namespace)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -97,7 +104,8 @@ class Settings:
             lease=lease,
             glance_images=take("GLANCE_IMAGES", _images, {}),
             cluster_domain=take("CLUSTER_DOMAIN", str, cls.cluster_domain),
-            monitor_url=take("MONITOR_URL", _url_template, cls.monitor_url),
+            monitor_url=take("MONITOR_URL", _url_template("service", "namespace", "domain"), cls.monitor_url),
+            agent_url=take("AGENT_URL", _url_template("address", "node", "policy", "namespace"), cls.agent_url),
             health_host=take("HEALTH_HOST", str, cls.health_host),
             health_port=take("HEALTH_PORT", int, cls.health_port),
             log_level=take("LOG_LEVEL", _log_level, cls.log_level),
@@ -145,13 +153,18 @@ def _images(text: str) -> Mapping[str, str]:
     return images
 
 
-def _url_template(text: str) -> str:
-    """Parse a URL with the fields {service}, {namespace} and {domain}."""
-    try:
-        text.format(service="", namespace="", domain="")
-    except (KeyError, IndexError, ValueError):
-        raise ValueError("its fields must be among {service}, {namespace} and {domain}") from None
-    return text
+def _url_template(*fields: str) -> Callable[[str], str]:
+    """Return what parses a URL with these fields in braces."""
+
+    def parse(text: str) -> str:
+        try:
+            text.format(**dict.fromkeys(fields, ""))
+        except (KeyError, IndexError, ValueError):
+            named = [f"{{{field}}}" for field in fields]
+            raise ValueError(f"its fields must be among {', '.join(named[:-1])} and {named[-1]}") from None
+        return text
+
+    return parse
 
 
 def _log_level(text: str) -> int:

@@ -107,6 +107,15 @@ REASONS: dict[str, Nature] = {
     "ReadOnly": Nature.FAULT,
     "DirectoryMissing": Nature.FAULT,
     "ProbeFailed": Nature.FAULT,
+    # CachePolicy
+    "Conflicted": Nature.BAD_INPUT,
+    "TargetNotFound": Nature.WAITING,
+    "TargetNotAnEdge": Nature.BAD_INPUT,
+    "WaitingForImageService": Nature.PROGRESS,
+    "Programmed": Nature.GOOD,
+    "PodsNotReady": Nature.PROGRESS,
+    "Effective": Nature.GOOD,
+    "OnlyCephStores": Nature.IDLE,
     # DeletionBlocked (ImageStore)
     "HoldsImages": Nature.WAITING,
     "ImagesNotCounted": Nature.WAITING,

@@ -9,7 +9,7 @@ from typing import Any
 from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.manifest import Manifest
 from imageservice.runtime.apply import is_settled, with_digest
-from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
+from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE, NODE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
 from imageservice.store_report import ImageCount, StoreReport
 
 NAMESPACE = "images"
@@ -46,6 +46,13 @@ class MemoryKube:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         return self.known(kind, namespace, name)
+
+    async def follow(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        return self.known(kind, namespace, name)
+
+    async def nodes(self, labels: str | None = None) -> list[Manifest]:
+        wanted = dict(part.split("=", 1) for part in labels.split(",")) if labels else {}
+        return [node for node in self.all(NODE) if wanted.items() <= node["metadata"].get("labels", {}).items()]
 
     async def get_unique(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         return self.known(kind, namespace, name)
