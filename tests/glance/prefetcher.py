@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageservice.prefetcher
 from tests.glance import client
 from tests.glance.api_process import environment_variables
 from tests.glance.conftest import InstalledGlance
@@ -20,6 +19,7 @@ from tests.glance.stores import StoresGlance, glance_with
 from tests.keystone import KeystoneServer
 from tests.waiting import wait_for
 
+import imageservice.prefetcher
 from imageservice.render import glance_config
 from imageservice.render.inputs import StoreInputs
 from imageservice.render.stores.paths import store_directory

@@ -1,19 +1,24 @@
 """What the monitors of all sites say, asked at most once in a while whoever wants to know."""
 
 import asyncio
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
 
 from imageservice.glance import answers, monitor
+from imageservice.glance.lookup import Found, Query, lookup
 from imageservice.glance.monitor import MonitorError, Reason
+from imageservice.sensitive import Sensitive
 from imageservice.store_report import ImageCount, StoreReport
 
 FRESH_SECONDS = 10.0
 """For how long the answer of a site, or its failure to give one, is given again."""
+LOOKUP_FRESH_SECONDS = 25.0
+"""For how long what images were found is given again: a new one is seen after this."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class SiteMonitors:
         self._clock = clock
         self._outcomes: dict[str, _Outcome] = {}
         self._requests: dict[str, asyncio.Task[_Outcome]] = {}
+        self._found: dict[tuple[str, str, str], tuple[float, list[Found]]] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,6 +74,19 @@ class SiteMonitors:
     async def images(self, url: str, store_id: str) -> ImageCount:
         """Return how many images lie in a store, as the monitor at `url` counts them now. Raises MonitorError."""
         return await monitor.images(self._open_session(), url, store_id)
+
+    async def lookup(self, url: str, token: Sensitive, queries: Sequence[Query]) -> list[Found]:
+        """Return what images are meant, as the monitor at `url` told at most LOOKUP_FRESH_SECONDS ago.
+
+        A process in the pod asks the database for it, so what was told is told again for a while; a failure is not.
+        """
+        key = (url, token.reveal(), json.dumps(list(queries), sort_keys=True))
+        now = self._clock()
+        self._found = {known: found for known, found in self._found.items() if found[0] > now}
+        if key not in self._found:
+            found = await lookup(self._open_session(), url, token, queries)
+            self._found[key] = (self._clock() + LOOKUP_FRESH_SECONDS, found)
+        return self._found[key][1]
 
     def _request(self, url: str) -> asyncio.Task[_Outcome]:
         request = self._requests[url] = asyncio.create_task(self._ask(url), name=f"store monitor {url}")

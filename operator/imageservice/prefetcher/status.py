@@ -97,7 +97,7 @@ def image_status(image_id: str, whole: Whole) -> dict[str, Any]:
         reason=outcome.reason,
         message=outcome.message,
         attempts=outcome.attempts,
-        retry_at=None if waits_for else outcome.retry_at,
+        retry_at=outcome.retry_at,
     )
 
 

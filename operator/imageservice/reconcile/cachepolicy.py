@@ -1,6 +1,6 @@
 """One reconcile of a CachePolicy: its nodes get a pod with a cache each, and its status tells how they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,9 +8,10 @@ from imageservice.agent_report import AgentReport, CacheUse
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import PROGRAMMED, CachePolicy, CachePolicySpec
 from imageservice.errors import Blocked, Retry
+from imageservice.glance.agents import Agent, AgentError
 from imageservice.glance.fleet import Fleet
 from imageservice.manifest import Manifest
-from imageservice.reconcile import cache_conflicts, cache_target, children
+from imageservice.reconcile import cache_conflicts, cache_target, children, precache_plan
 from imageservice.reconcile.cache_conflicts import Claim
 from imageservice.reconcile.cache_target import Target
 from imageservice.reconcile.endpoints import read_agents
@@ -26,7 +27,7 @@ from imageservice.render.cache_service import agents_service, cache_service, cac
 from imageservice.render.labels import COMPONENT_CACHE_CONFIG, selector_text
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
-from imageservice.runtime.kinds import CACHE_POLICY, DAEMON_SET, POD, SECRET, SERVICE
+from imageservice.runtime.kinds import CACHE_POLICY, DAEMON_SET, IMAGE_PRECACHE, POD, SECRET, SERVICE
 from imageservice.runtime.loop import Result
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
@@ -151,7 +152,7 @@ class CachePolicyReconciler:
             labels = policy_labels(inputs.name, COMPONENT_CACHE_CONFIG)
             await children.prune(kube, SECRET, live, labels, lambda other: other["metadata"]["name"] == keep)
 
-    # --------------------------------------------------------------------------------------------------------- conflicts
+    # -------------------------------------------------------------------------------------------------------- conflicts
 
     async def _older(self, live: Manifest, spec: CachePolicySpec) -> list[Claim]:
         """Return the older policies of the ImageService that may ask for the same nodes."""
@@ -198,7 +199,7 @@ class CachePolicyReconciler:
         current.daemon_set = None
         raise Blocked(ACCEPTED, "Conflicted", current.seen.conflict)
 
-    # ------------------------------------------------------------------------------------------------------------ status
+    # ----------------------------------------------------------------------------------------------------------- status
 
     async def _judge(self, current: Pass) -> None:
         """Tell how the nodes are, whatever happened."""
@@ -229,7 +230,22 @@ class CachePolicyReconciler:
             self._kube, self._settings, metadata["namespace"], metadata["name"], token_of(target.site)
         )
         reports = await self._fleet.reports(found, LOOK_SECONDS / 2)
+        await self._forget_gone(metadata["namespace"], found, reports)
         return [report.cache for report in reports.values() if isinstance(report, AgentReport)]
+
+    async def _forget_gone(
+        self, namespace: str, found: Sequence[Agent], reports: Mapping[str, AgentReport | AgentError]
+    ) -> None:
+        """Tell the nodes which ImagePrecaches are no more: they cannot do it themselves."""
+        there = {
+            item["metadata"]["uid"]
+            for item in await self._kube.list(IMAGE_PRECACHE, namespace)
+            if not item["metadata"].get("deletionTimestamp")
+        }
+        told = {uid for report in reports.values() if isinstance(report, AgentReport) for uid in report.sets}
+        for uid in sorted(told - there):
+            nodes = set(precache_plan.leftovers(uid, reports))
+            await self._fleet.take_back(uid, [agent for agent in found if agent.node in nodes])
 
 
 def _was_served(live: Manifest) -> bool:

@@ -3,6 +3,7 @@
 from imageservice.glance.fleet import Fleet
 from imageservice.glance.sites import SiteMonitors
 from imageservice.reconcile.cachepolicy import CachePolicyReconciler
+from imageservice.reconcile.imageprecache import ImagePrecacheReconciler
 from imageservice.reconcile.imageservice import ImageServiceReconciler
 from imageservice.reconcile.imagestore import ImageStoreReconciler
 from imageservice.runtime.cached import CachedKube
@@ -23,6 +24,7 @@ def reconcilers(monitors: SiteMonitors, fleet: Fleet) -> MakeReconcilers:
             ImageServiceReconciler(kube, recorder, settings),
             ImageStoreReconciler(kube, recorder, settings, monitors),
             CachePolicyReconciler(kube, recorder, settings, fleet),
+            ImagePrecacheReconciler(kube, recorder, settings, monitors, fleet),
         ]
 
     return make

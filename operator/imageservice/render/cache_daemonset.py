@@ -1,7 +1,7 @@
 """The DaemonSet of a CachePolicy: on each node an API with its cache, and beside it the agent that keeps it filled."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from imageservice.api.shares import int_or_text
 from imageservice.api.v1alpha1 import CacheEmptyDir, CacheVolume
@@ -31,7 +31,7 @@ cache may lie there beside it until the agent prunes."""
 
 
 def daemon_set(inputs: CacheInputs, config: Manifest) -> Manifest:
-    """Build the DaemonSet; its pods read the config Secret `config`. Raises ValueError for more than MOST_TERMS terms."""
+    """Build the DaemonSet; its pods read the config Secret `config`. Raises ValueError for what cannot be rendered."""
     served = glance_config.in_order(inputs.site)
     pod = with_store_privileges(pod_spec(inputs.site, _containers(inputs), _volumes(inputs, config)), served)
     if inputs.older:

@@ -28,7 +28,7 @@ def cache_service(inputs: CacheInputs) -> Manifest:
 
 
 def agents_service(inputs: CacheInputs) -> Manifest:
-    """Build the headless Service whose EndpointSlices tell the operator where the agents are, also before they serve."""
+    """Build the headless Service whose EndpointSlices tell where the agents are, also before the pods serve."""
     port = {"name": AGENT_PORT_NAME, "port": AGENT_PORT, "targetPort": AGENT_PORT_NAME, "protocol": "TCP"}
     return {
         "apiVersion": "v1",

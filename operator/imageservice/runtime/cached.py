@@ -80,7 +80,7 @@ class CachedKube:
         return _matching(self._objects.all(kind, namespace), labels)
 
     async def nodes(self, labels: str | None = None) -> builtins.list[Manifest]:
-        """Return type and metadata of the nodes that match labels like `a=b,c=d`, asked for now: they are not watched."""
+        """Return type and metadata of the nodes that match labels like `a=b,c=d`, asked for: they are not watched."""
         return (await self._kube.snapshot(NODE, None, labels=labels or None, metadata_only=True)).items
 
     async def apply(self, kind: Kind, manifest: Manifest, *, live: Manifest | None) -> Manifest:

@@ -19,6 +19,7 @@ from imageservice.runtime.kinds import (
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,
+    IMAGE_PRECACHE,
     IMAGE_SERVICE,
     IMAGE_STORE,
     JOB,
@@ -35,7 +36,7 @@ from imageservice.runtime.queue import Urgency
 EventType = Literal["ADDED", "MODIFIED", "DELETED"] | None
 """What a watch says of an object; None: it was in a list."""
 
-OWN_KINDS = (IMAGE_SERVICE, IMAGE_STORE, CACHE_POLICY)
+OWN_KINDS = (IMAGE_SERVICE, IMAGE_STORE, CACHE_POLICY, IMAGE_PRECACHE)
 METADATA_KINDS = (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)
 """Kinds that users own too: all of them are watched, but only that they change, not what is in them."""
 WATCHED_KINDS = (*OWN_KINDS, DEPLOYMENT, DAEMON_SET, JOB, SERVICE, POD_DISRUPTION_BUDGET, *METADATA_KINDS)
@@ -227,6 +228,9 @@ def _told_to_relatives(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]
     """Return what of the status of an object those read that depend on it."""
     if kind == IMAGE_SERVICE:
         return *_told_to_stores(status), status.get("release"), _condition(status, "DatabaseReady").get("status")
+    if kind == CACHE_POLICY:
+        nodes = status.get("nodes") or {}
+        return status.get("imageServiceName"), nodes.get("desired"), nodes.get("ready")
     return _told_to_service(status)
 
 

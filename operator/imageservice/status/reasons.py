@@ -116,6 +116,17 @@ REASONS: dict[str, Nature] = {
     "PodsNotReady": Nature.PROGRESS,
     "Effective": Nature.GOOD,
     "OnlyCephStores": Nature.IDLE,
+    # ImagePrecache
+    "NoCachePolicy": Nature.WAITING,
+    "ImagesNotFound": Nature.WAITING,
+    "ImageLookupFailed": Nature.FAULT,
+    "Cached": Nature.GOOD,
+    "Fetching": Nature.PROGRESS,
+    "FetchFailed": Nature.FAULT,
+    "NodesUnavailable": Nature.FAULT,
+    "Suspended": Nature.IDLE,
+    "Paused": Nature.IDLE,
+    "WindowClosed": Nature.IDLE,
     # DeletionBlocked (ImageStore)
     "HoldsImages": Nature.WAITING,
     "ImagesNotCounted": Nature.WAITING,

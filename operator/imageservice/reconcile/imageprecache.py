@@ -1,0 +1,272 @@
+"""One reconcile of an ImagePrecache: each node is told what it is to have, and the status tells how far that is."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from imageservice.api.reading import InvalidObject, read
+from imageservice.api.v1alpha1 import ImagePrecache, ImagePrecacheSpec, ImageService
+from imageservice.errors import Blocked
+from imageservice.glance.agents import Agent
+from imageservice.glance.fleet import Fleet
+from imageservice.glance.monitor import MonitorError
+from imageservice.glance.sites import SiteMonitors
+from imageservice.manifest import Manifest
+from imageservice.reconcile import precache_images, precache_plan, resolve
+from imageservice.reconcile.endpoints import read_agents
+from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
+from imageservice.reconcile.precache_plan import NodeState, Order
+from imageservice.reconcile.writing import StatusWriter
+from imageservice.render.agent_token import agent_token
+from imageservice.render.labels import selector_text
+from imageservice.render.names import api_name
+from imageservice.runtime.cached import CachedKube
+from imageservice.runtime.events import EventRecorder
+from imageservice.runtime.kinds import CACHE_POLICY, IMAGE_PRECACHE, IMAGE_SERVICE, SECRET
+from imageservice.runtime.loop import Result
+from imageservice.runtime.settings import Settings
+from imageservice.sensitive import Sensitive
+from imageservice.status import imageprecache as status
+from imageservice.status.conditions import false, true
+from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
+from imageservice.status.reasons import Nature, nature
+from imageservice.status.windows import next_opening
+
+BUSY_SECONDS = 5.0
+"""How often nodes are asked that have something to do, or wait for it."""
+IDLE_SECONDS = 60.0
+"""How often all nodes are asked: a disk may have been wiped."""
+SHOWN = 5
+LEAST_SAMPLE_SECONDS = 4.0
+
+
+@dataclass
+class Pass:
+    """One pass over one ImagePrecache."""
+
+    live: Manifest
+    seen: status.Seen = field(default_factory=status.Seen)
+    wait: float = IDLE_SECONDS
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """How much was done at a moment, and how fast it goes (bytes a second); an estimate is lost without harm."""
+
+    at: float
+    done: int
+    pace: float
+
+
+class ImagePrecacheReconciler:
+    """Has the images of one ImagePrecache on its nodes."""
+
+    kind = IMAGE_PRECACHE
+
+    def __init__(
+        self,
+        kube: CachedKube,
+        recorder: EventRecorder,
+        settings: Settings,
+        monitors: SiteMonitors,
+        fleet: Fleet,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._monitors = monitors
+        self._fleet = fleet
+        self._clock = clock
+        self._status = StatusWriter(kube, recorder, IMAGE_PRECACHE)
+        self._samples: dict[str, _Sample] = {}
+
+    async def reconcile(self, namespace: str, name: str) -> Result:
+        """Make one pass. Errors of the API server and bugs are raised, for the loop to back off."""
+        live = await self._kube.get(IMAGE_PRECACHE, namespace, name)
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            return Result(None)  # the passes over the CachePolicies tell their nodes
+        current = Pass(live)
+        try:
+            await self._bring_forward(current)
+        except Blocked as blocked:
+            current.seen.set(false(blocked.condition, blocked.reason, blocked.message))
+            if nature(blocked.reason) in (Nature.WAITING, Nature.FAULT):
+                current.wait = MISSING_SECONDS
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        again = await self._status.write(live, status.status(live, current.seen, now))
+        return Result(current.wait if again is None else min(again, current.wait))
+
+    async def _bring_forward(self, current: Pass) -> None:
+        live, seen = current.live, current.seen
+        found = read(ImagePrecache, live)
+        if isinstance(found, InvalidObject):
+            raise Blocked(ACCEPTED, "InvalidSpec", found.message)
+        spec, namespace = found.spec, live["metadata"]["namespace"]
+        seen.set(true(ACCEPTED, "Accepted", "The spec is valid."))
+        token = await self._token(namespace, spec.image_service_ref.name)
+        everywhere, here = await self._agents(namespace, spec, token, current)
+        wanted = await self._images(namespace, spec, token)
+        seen.images = wanted.images
+        now = self._clock()
+        opened = precache_plan.window(spec, now)
+        order = precache_plan.order(live["metadata"]["name"], live["metadata"]["uid"], spec, wanted.images, opened)
+        await self._hand_out(current, spec, order, opened, here)
+        await self._take_back(order, [agent for agent in everywhere if agent.node not in {a.node for a in here}])
+        self._judge(current, spec, order, opened)
+        if wanted.missing:
+            names = ", ".join(wanted.missing[:SHOWN])
+            more = f" and {len(wanted.missing) - SHOWN} more" if len(wanted.missing) > SHOWN else ""
+            raise Blocked(
+                RESOLVED_REFS,
+                "ImagesNotFound",
+                f"There are no active images {names}{more}. Without `owner`, only public images are found by name. The "
+                "others are fetched all the same.",
+            )
+        seen.set(true(RESOLVED_REFS, "ResolvedRefs", _resolved(wanted)))
+
+    # ---------------------------------------------------------------------------------------------------------- reading
+
+    async def _token(self, namespace: str, service: str) -> Sensitive:
+        live = await self._kube.follow(IMAGE_SERVICE, namespace, service)
+        if live is None:
+            message = f"There is no ImageService `{service}` in this namespace (spec.imageServiceRef). Create it."
+            raise Blocked(RESOLVED_REFS, "ImageServiceNotFound", message)
+        found = read(ImageService, live)
+        if isinstance(found, InvalidObject):
+            raise _service_blocked(service, "InvalidSpec")
+        reference = found.spec.database.secret_ref
+        secret = await self._kube.get(SECRET, namespace, reference.name)
+        try:
+            return agent_token(resolve.database_url(reference, secret), namespace, service)
+        except Blocked as blocked:
+            raise _service_blocked(service, blocked.reason) from blocked
+
+    async def _agents(
+        self, namespace: str, spec: ImagePrecacheSpec, token: Sensitive, current: Pass
+    ) -> tuple[list[Agent], list[Agent]]:
+        """Return the agents of all caches of the ImageService, and those that are to have the images."""
+        service = spec.image_service_ref.name
+        everywhere: dict[str, Agent] = {}
+        here: dict[str, Agent] = {}
+        chosen = desired = 0
+        for policy in await self._kube.list(CACHE_POLICY, namespace):
+            if policy.get("status", {}).get("imageServiceName") != service:
+                continue
+            name = policy["metadata"]["name"]
+            await self._kube.follow(CACHE_POLICY, namespace, name)
+            found = {a.node: a for a in await read_agents(self._kube, self._settings, namespace, name, token)}
+            everywhere |= found
+            selector = spec.cache_policy_selector
+            if selector is None or selector.matches(policy["metadata"].get("labels") or {}):
+                chosen += 1
+                desired += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
+                here |= found
+        if not chosen:
+            message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
+            raise Blocked(RESOLVED_REFS, "NoCachePolicy", message)
+        if spec.node_selector:
+            nodes = await self._kube.nodes(selector_text(spec.node_selector))
+            names = {node["metadata"]["name"] for node in nodes}
+            here = {node: agent for node, agent in here.items() if node in names}
+        else:
+            current.seen.missing_nodes = desired
+        return list(everywhere.values()), list(here.values())
+
+    async def _images(self, namespace: str, spec: ImagePrecacheSpec, token: Sensitive) -> precache_images.Wanted:
+        url = self._settings.monitor(api_name(spec.image_service_ref.name), namespace)
+        try:
+            found = await self._monitors.lookup(url, token, precache_images.queries(spec))
+        except MonitorError as error:
+            message = f"Which images are meant cannot be found out: {error.message}. What nodes were told stays."
+            raise Blocked(RESOLVED_REFS, "ImageLookupFailed", message) from error
+        return precache_images.wanted(spec, found)
+
+    # ----------------------------------------------------------------------------------------------------------- acting
+
+    async def _hand_out(
+        self,
+        current: Pass,
+        spec: ImagePrecacheSpec,
+        order: Order,
+        opened: precache_plan.Window,
+        here: list[Agent],
+    ) -> None:
+        """Ask the nodes, tell those that have to know otherwise, and ask these again."""
+        outcomes = await self._fleet.reports(here, IDLE_SECONDS / 2)
+        busy = [agent for agent in here if precache_plan.state(order, outcomes[agent.node]) is not NodeState.CACHED]
+        outcomes |= await self._fleet.reports(busy, BUSY_SECONDS / 2)
+        told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock())
+        # Grants are taken back before others get them.
+        for fetch in (False, True):
+            part = {node: one for node, one in told.items() if one.fetch is fetch}
+            failures = await self._fleet.hand_out(order.uid, part, here)
+            outcomes = {**outcomes, **failures}
+        outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], BUSY_SECONDS / 2)
+        current.seen.outcomes = outcomes
+        current.seen.revision = order.revision
+
+    async def _take_back(self, order: Order, elsewhere: list[Agent]) -> None:
+        """Tell nodes that are not to have the images any more."""
+        outcomes = await self._fleet.reports(elsewhere, IDLE_SECONDS / 2)
+        left = set(precache_plan.leftovers(order.uid, outcomes))
+        await self._fleet.take_back(order.uid, [agent for agent in elsewhere if agent.node in left])
+
+    # ----------------------------------------------------------------------------------------------------------- status
+
+    def _judge(self, current: Pass, spec: ImagePrecacheSpec, order: Order, opened: precache_plan.Window) -> None:
+        seen, now = current.seen, self._clock()
+        outcomes = seen.outcomes or {}
+        seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
+        seen.set(status.cached(seen, _why_closed(spec, opened)))
+        if spec.windows and not spec.suspend and not opened.is_open:
+            seen.next_window = next_opening(spec.windows, now)
+            if seen.next_window is not None:
+                current.wait = min(current.wait, max(1.0, (seen.next_window - now).total_seconds()))
+        if opened.until is not None:
+            current.wait = min(current.wait, max(1.0, opened.until - now.timestamp() + 1.0))
+        if opened.is_open and (seen.states["fetching"] or seen.states["pending"]):
+            current.wait = min(current.wait, BUSY_SECONDS)
+        retry = precache_plan.next_retry(order, outcomes.values())
+        if opened.is_open and retry is not None:
+            current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
+        seen.seconds_left = self._seconds_left(current)
+
+    def _seconds_left(self, current: Pass) -> int | None:
+        """Return how long the rest will take at the pace of the last passes; None while nothing comes in."""
+        uid, seen = current.live["metadata"]["uid"], current.seen
+        told = status.status(current.live, seen, "")
+        done, total = told.get("bytesDone", 0), told.get("bytesTotal", 0)
+        last, now = self._samples.get(uid), time.monotonic()
+        if done >= total or not seen.states["fetching"]:
+            self._samples.pop(uid, None)
+            return None
+        if last is None or done < last.done:
+            self._samples[uid] = _Sample(now, done, 0.0)
+            return None
+        if now - last.at < LEAST_SAMPLE_SECONDS:
+            return int((total - done) / last.pace) if last.pace else None
+        fresh = (done - last.done) / (now - last.at)
+        pace = fresh if last.pace == 0 else (last.pace + fresh) / 2
+        self._samples[uid] = _Sample(now, done, pace)
+        return int((total - done) / pace) if pace else None
+
+
+def _why_closed(spec: ImagePrecacheSpec, opened: precache_plan.Window) -> str:
+    if spec.suspend:
+        return "Suspended"
+    if not opened.is_open:
+        return "WindowClosed"
+    return "Paused" if spec.parallelism in ("0", "0%") else ""
+
+
+def _resolved(wanted: precache_images.Wanted) -> str:
+    if wanted.truncated:
+        return "More images are meant than can be: the newest are taken."
+    return "All that the spec refers to is there."
+
+
+def _service_blocked(name: str, why: str) -> Blocked:
+    return Blocked(RESOLVED_REFS, "ImageServiceBlocked", f"The ImageService `{name}` does not go on: {why}.")
