@@ -1,4 +1,4 @@
-"""The command line: `image-service-operator run | crds | render`."""
+"""The command line: `image-service-operator run | crds | render | cache`."""
 
 import argparse
 import asyncio
@@ -45,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     )
     render.add_argument("-f", "--file", metavar="FILE", type=Path, action="append", required=True, dest="files")
     render.set_defaults(command=_render)
+
+    cache = commands.add_parser("cache", help="look into the caches of nodes, and act on them", add_help=False)
+    cache.add_argument("rest", nargs=argparse.REMAINDER)
+    cache.set_defaults(command=_cache)
     return top
 
 
@@ -68,6 +72,17 @@ def _run(options: argparse.Namespace) -> int:
         return asyncio.run(live(settings))
     except (BadSettings, NoCluster, OSError) as error:
         return _complain(str(error))
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from imageservice.cache_commands import NotDone, parser, run  # noqa: PLC0415 - the other commands do without
+    from imageservice.runtime.connection import NoCluster  # noqa: PLC0415
+
+    try:
+        asyncio.run(run(parser().parse_args(options.rest)))
+    except (NotDone, NoCluster, OSError) as error:
+        return _complain(str(error))
+    return OK
 
 
 def _crds(options: argparse.Namespace) -> int:

@@ -6,11 +6,11 @@ The monitor finds them in Glance's database (`render/files/image_lookup.py`): th
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from imageservice.found_images import Found, FoundImage
 from imageservice.glance import answers
 from imageservice.glance.agents import TOKEN_HEADER
 from imageservice.glance.answers import Json, is_count
@@ -25,24 +25,6 @@ NAME_LIMIT = 255
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Query = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """An image as the database knows it. `size_bytes` is None while it has no data."""
-
-    id: str
-    name: str
-    size_bytes: int | None
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one query found, newest first; `truncated` where there is more than is told."""
-
-    images: tuple[FoundImage, ...]
-    truncated: bool = False
 
 
 async def lookup(session: aiohttp.ClientSession, url: str, token: Sensitive, queries: Sequence[Query]) -> list[Found]:

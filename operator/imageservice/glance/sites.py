@@ -9,8 +9,9 @@ from typing import Self
 
 import aiohttp
 
+from imageservice.found_images import Found
 from imageservice.glance import answers, monitor
-from imageservice.glance.lookup import Found, Query, lookup
+from imageservice.glance.lookup import Query, lookup
 from imageservice.glance.monitor import MonitorError, Reason
 from imageservice.sensitive import Sensitive
 from imageservice.store_report import ImageCount, StoreReport

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from imageservice.agent_report import AgentReport
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImagePrecache, ImagePrecacheSpec, ImageService
 from imageservice.errors import Blocked
@@ -205,8 +206,11 @@ class ImagePrecacheReconciler:
             failures = await self._fleet.hand_out(order.uid, part, here)
             outcomes = {**outcomes, **failures}
         outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], BUSY_SECONDS / 2)
-        current.seen.outcomes = outcomes
         current.seen.revision = order.revision
+        current.seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
+        current.seen.outcomes = {
+            node: outcome if isinstance(outcome, AgentReport) else None for node, outcome in outcomes.items()
+        }
 
     async def _take_back(self, order: Order, elsewhere: list[Agent]) -> None:
         """Tell nodes that are not to have the images any more."""
@@ -218,8 +222,6 @@ class ImagePrecacheReconciler:
 
     def _judge(self, current: Pass, spec: ImagePrecacheSpec, order: Order, opened: precache_plan.Window) -> None:
         seen, now = current.seen, self._clock()
-        outcomes = seen.outcomes or {}
-        seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
         seen.set(status.cached(seen, _why_closed(spec, opened)))
         if spec.windows and not spec.suspend and not opened.is_open:
             seen.next_window = next_opening(spec.windows, now)
@@ -229,7 +231,7 @@ class ImagePrecacheReconciler:
             current.wait = min(current.wait, max(1.0, opened.until - now.timestamp() + 1.0))
         if opened.is_open and (seen.states["fetching"] or seen.states["pending"]):
             current.wait = min(current.wait, BUSY_SECONDS)
-        retry = precache_plan.next_retry(order, outcomes.values())
+        retry = precache_plan.next_retry(order, (seen.outcomes or {}).values())
         if opened.is_open and retry is not None:
             current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
         seen.seconds_left = self._seconds_left(current)

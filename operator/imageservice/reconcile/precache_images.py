@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imageservice.api.v1alpha1 import ImagePrecacheSpec
-from imageservice.glance.lookup import Found, FoundImage
+from imageservice.found_images import Found, FoundImage
 
 MOST_IMAGES = 1000
 """How many images one ImagePrecache may mean, all in all."""

@@ -13,8 +13,8 @@ from enum import StrEnum
 from imageservice.agent_report import AgentReport, ImageReport, ImageState
 from imageservice.api.shares import part_of
 from imageservice.api.v1alpha1 import ImagePrecacheSpec
+from imageservice.found_images import FoundImage
 from imageservice.glance.agents import AgentError, WantedSet
-from imageservice.glance.lookup import FoundImage
 from imageservice.render.names import text_hash
 from imageservice.status.windows import HORIZON, open_until
 
@@ -189,7 +189,7 @@ def _report(found: AgentReport, image: str) -> ImageReport:
     return found.images.get(image, _UNTOLD)
 
 
-def next_retry(wanted: Order, outcomes: Iterable[Outcome]) -> float | None:
+def next_retry(wanted: Order, outcomes: Iterable[Outcome | None]) -> float | None:
     """Return when the next failed image may be tried again, in seconds since 1970."""
     times = (
         report.retry_at

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from imageservice.agent_report import AgentReport, ImageReport, ImageState
 from imageservice.api.v1alpha1 import MAX_FAILING_NODES, MAX_IMAGE_ROWS
-from imageservice.glance.agents import AgentError
-from imageservice.glance.lookup import FoundImage
+from imageservice.found_images import FoundImage
 from imageservice.manifest import Manifest
 from imageservice.status.conditions import Condition, complete, false, merge, shorten, summarise, true
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
@@ -22,11 +21,15 @@ MOST_SECONDS = 31_536_000
 
 @dataclass
 class Seen:
-    """What one pass found. `states` counts the nodes by how they stand; `missing_nodes` have no agent yet."""
+    """What one pass found.
+
+    `outcomes` are what nodes say, None where one does not answer; `states` counts the nodes by how they stand, and
+    `missing_nodes` have no agent yet.
+    """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
     images: Sequence[FoundImage] = ()
-    outcomes: Mapping[str, AgentReport | AgentError] | None = None
+    outcomes: Mapping[str, AgentReport | None] | None = None
     states: Counter[str] = field(default_factory=Counter)
     missing_nodes: int = 0
     revision: str = ""
@@ -63,11 +66,11 @@ def status(live: Manifest, seen: Seen, now: str) -> Manifest:
     return result if seen.outcomes is None else result | _tables(seen, seen.outcomes)
 
 
-def _tables(seen: Seen, outcomes: Mapping[str, AgentReport | AgentError]) -> Manifest:
+def _tables(seen: Seen, outcomes: Mapping[str, AgentReport | None]) -> Manifest:
     rows = {image.id: _Row(image, size=image.size_bytes or 0) for image in seen.images}
     failing, done, nodes = [], 0, len(outcomes) + seen.missing_nodes
     for node, found in outcomes.items():
-        if isinstance(found, AgentError):
+        if found is None:
             continue
         for image_id, row in rows.items():
             report = found.images.get(image_id)
@@ -148,7 +151,7 @@ def _why(seen: Seen) -> str:
     """Return the reasons of the failures, the most frequent first."""
     reasons: Counter[str] = Counter()
     for found in (seen.outcomes or {}).values():
-        if isinstance(found, AgentReport):
+        if found is not None:
             reports = (found.images.get(image.id) for image in seen.images)
             reasons.update(str(report.reason) for report in reports if report and report.state is ImageState.FAILED)
     return ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)) + "."

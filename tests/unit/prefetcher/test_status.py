@@ -64,7 +64,15 @@ def whole(
         ),
         (
             whole(outcomes={IMAGE: FAILED}, fetch=False),
-            {"state": "Failed", "sizeBytes": 500, "reason": "DataMissing", "message": "gone", "attempts": 2},
+            {
+                "state": "Failed",
+                "sizeBytes": 500,
+                "reason": "DataMissing",
+                "message": "gone",
+                "attempts": 2,
+                # By it the operator knows when to let the node try again.
+                "retryAt": NOW + 60,
+            },
         ),
         (
             whole(trouble=AWAY),

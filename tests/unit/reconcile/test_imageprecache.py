@@ -7,8 +7,8 @@ from tests.unit.reconcile.test_cachepolicy import COMPUTE, Policies
 from tests.unit.reconcile.world import NAMESPACE
 
 from imageservice.agent_report import AgentReport, CacheUse, ImageReason, ImageReport, ImageState, SetReport
+from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
-from imageservice.glance.lookup import Found, FoundImage
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
 from imageservice.reconcile import imageservice as module

@@ -7,8 +7,8 @@ import pytest
 
 from imageservice.agent_report import AgentReport, CacheUse, ImageReason, ImageReport, ImageState, SetReport
 from imageservice.api.v1alpha1 import ImagePrecacheSpec
+from imageservice.found_images import FoundImage
 from imageservice.glance.agents import AgentError, Reason
-from imageservice.glance.lookup import FoundImage
 from imageservice.reconcile.precache_plan import NodeState, Window, grants, leftovers, next_retry, order, state, window
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
