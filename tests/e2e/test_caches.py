@@ -189,7 +189,7 @@ def test_an_agent_that_is_killed_and_an_operator_that_is_away_leave_nothing_unfi
     try:
         for node in NODES:
             site.command("evict", ids["two"], "--node", node, "--force")
-        for node, pod in site.cache_pods().items():
+        for pod in site.cache_pods().values():
             site.kubectl(
                 "exec",
                 pod["metadata"]["name"],
