@@ -34,6 +34,8 @@ S3_SECRETS = ("bucket-key",)
 STORE_USER_SECRETS = ("store-user",)
 NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
 
+IMAGE_ID = "3f0e7f1e-5d0c-4c5e-8f6a-2a1c9d7b6e54"
+
 AT_MOST: Mapping[str, tuple[int, int]] = {
     "ImageService": (1, 1),
     "ImageStore": (1, 3),
@@ -137,6 +139,13 @@ USABLE: Mapping[str, Hint] = {
     "ImageStore.spec.extraConfig": _store_options,
     "ImageStore.spec.edge.nodeSelector": lambda _names: st.sampled_from(
         [{key: value} for key, value in NODE_LABELS.items()] + [NODE_LABELS]
+    ),
+    "ImagePrecache.spec.images": _any(
+        [{"id": IMAGE_ID}, {"name": "ubuntu-26.04", "owner": "0b8900c9640f4c0e9d5c5a2ff0d4a9b1"}], [{"name": "debian"}]
+    ),
+    "ImagePrecache.spec.windows": _any(
+        [{"schedule": "0 22 * * MON-FRI", "durationSeconds": 28800, "timeZone": "Europe/Berlin"}],
+        [{"schedule": "*/5 * * * *", "durationSeconds": 60}],
     ),
     "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
         lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
