@@ -10,15 +10,20 @@ from pathlib import Path
 import yaml
 
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
+from imageservice.api.v1alpha1 import CachePolicy, ImageService, ImageServiceSpec
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
-from imageservice.reconcile import store_credentials, stores
+from imageservice.reconcile import cache_conflicts, cache_target, store_credentials, stores
+from imageservice.reconcile.cache_conflicts import Claim
 from imageservice.reconcile.observe import World, accept, claim_names, resolve_inputs, secret_names
 from imageservice.reconcile.sites import render_site
 from imageservice.releases import RELEASES, Release
 from imageservice.render import ini
 from imageservice.render.agent_token import token_of
+from imageservice.render.cache_config import cache_config_secret
+from imageservice.render.cache_daemonset import daemon_set
+from imageservice.render.cache_inputs import CacheInputs
+from imageservice.render.cache_service import agents_service, cache_service
 from imageservice.render.database_job import database_job, database_secret
 from imageservice.render.imports import staging_claim
 from imageservice.render.inputs import ImageServiceInputs
@@ -34,7 +39,7 @@ class NotRenderable(Exception):  # noqa: N818 - a verdict on the input
 
 
 def render(files: Iterable[Path], settings: Settings | None = None) -> list[Manifest]:
-    """Return the children of every ImageService in the files.
+    """Return the children of every ImageService in the files, and of the CachePolicies in front of it.
 
     The files hold the ImageServices, their ImageStores, the Secrets, ConfigMaps and claims that they refer to.
     Raise NotRenderable where something is missing or wrong.
@@ -58,7 +63,7 @@ def _render_one(item: Manifest, manifests: Sequence[Manifest], settings: Setting
         accept(found.spec, release, world.verdicts)
         inputs = resolve_inputs(live, found.spec, world, settings)
         confidential = [*world.confidential, token_of(inputs)]
-        children = _children(inputs, confidential)
+        children = _children(inputs, confidential) + cache_children(inputs, namespaced)
     except (Blocked, ValueError) as error:
         raise NotRenderable(f"ImageService {_namespace(item)}/{live['metadata']['name']}: {error}") from error
     return [redacted(child, confidential) for child in children]
@@ -100,6 +105,35 @@ def _children(inputs: ImageServiceInputs, confidential: Sequence[Sensitive]) -> 
         database_job(inputs, "contract", database_name),
     ]
     return [child for child in children if child is not None]
+
+
+def cache_children(inputs: ImageServiceInputs, namespaced: Sequence[Manifest]) -> list[Manifest]:
+    """Return every child of the CachePolicies whose target is this service, or an edge of it."""
+    edges = {store.name for store in inputs.stores if store.spec.edge is not None}
+    claims: list[Claim] = []
+    children: list[Manifest] = []
+    for live in sorted((one for one in namespaced if one.get("kind") == "CachePolicy"), key=cache_conflicts.since):
+        found = read(CachePolicy, live)
+        if isinstance(found, InvalidObject):
+            raise NotRenderable(found.message)
+        spec, name = found.spec, live["metadata"]["name"]
+        kind, of = spec.target_ref.kind, spec.target_ref.name
+        if of not in (edges if kind == "ImageStore" else {inputs.name}):
+            continue
+        selector = dict(spec.node_selector)
+        if kind == "ImageStore" and not selector:
+            selector = dict(cache_target.nodes_of_edge(_find(namespaced, kind, of) or {}))
+        mine = Claim(name, inputs.name, selector, cache_conflicts.since(live))
+        older = cache_conflicts.rivals(mine, claims)
+        claims.append(mine)
+        site = cache_target.site_at_nodes(inputs, spec, selector)
+        metadata = live["metadata"]
+        policy = CacheInputs(
+            name, metadata["namespace"], metadata["uid"], spec, site, selector, tuple(c.node_selector for c in older)
+        )
+        config = cache_config_secret(policy)
+        children += [cache_service(policy), agents_service(policy), config, daemon_set(policy, config)]
+    return children
 
 
 def redacted(manifest: Manifest, confidential: Sequence[Sensitive]) -> Manifest:

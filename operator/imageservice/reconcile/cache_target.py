@@ -44,7 +44,12 @@ async def node_selector(kube: CachedKube, namespace: str, spec: CachePolicySpec)
     """Return the labels of the nodes that a policy asks for: those of the edge where it names none."""
     if spec.node_selector or spec.target_ref.kind == "ImageService":
         return dict(spec.node_selector)
-    found = read(ImageStore, await _edge(kube, namespace, spec.target_ref.name))
+    return nodes_of_edge(await _edge(kube, namespace, spec.target_ref.name))
+
+
+def nodes_of_edge(store: Manifest) -> NodeLabels:
+    """Return the labels of the nodes of an edge."""
+    found = read(ImageStore, store)
     if isinstance(found, InvalidObject) or found.spec.edge is None:
         return {}
     return dict(found.spec.edge.node_selector)
@@ -59,17 +64,21 @@ async def resolve(kube: CachedKube, settings: Settings, namespace: str, spec: Ca
             RESOLVED_REFS, "TargetNotFound", f"There is no ImageService `{name}` in this namespace. Create it."
         )
     inputs, secrets = await _inputs(kube, settings, live)
+    selector = await node_selector(kube, namespace, spec)
+    return Target(live, site_at_nodes(inputs, spec, selector), selector, secrets)
+
+
+def site_at_nodes(inputs: ImageServiceInputs, spec: CachePolicySpec, selector: NodeLabels) -> ImageServiceInputs:
+    """Return the target of a policy as its nodes are to have it; raise Blocked where they cannot. Pure."""
     edge = spec.target_ref.name if spec.target_ref.kind == "ImageStore" else None
     site = inputs if edge is None else next((one for one in edge_sites(inputs) if one.edge == edge), None)
     if site is None:
-        raise _service_blocked(name, "the store of the edge cannot be served now")
-    selector = await node_selector(kube, namespace, spec)
+        raise _service_blocked(inputs.name, "the store of the edge cannot be served now")
     try:
-        nodes = at_nodes(site, spec, selector)
+        return at_nodes(site, spec, selector)
     except ValueError as error:
         message = f"The nodes cannot have the stores of the target: {error}. Use a store that many pods can have."
         raise Blocked(RESOLVED_REFS, "StoreNotShared", message) from error
-    return Target(live, nodes, selector, secrets)
 
 
 def wait_for_schema(service: Manifest) -> None:
