@@ -1,6 +1,7 @@
 """Do the work of the agent that needs Glance: `python3 -m prefetcher.worker`, started by the supervisor.
 
-One request at a time is read from stdin, a line of JSON each, and answered on stdout:
+Requests are read from stdin, a line of JSON each, and answered on stdout. A fetch goes on beside the others, which are
+answered meanwhile; there is one fetch at a time. A request with a "tag" gets an answer with that tag.
 
     {"do": "list"}                          {"cached": [{"id", "size", "hits", "lastAccessed"}],
                                              "usedBytes": n, "freeBytes": n}
@@ -20,6 +21,7 @@ A read that hangs in the C library of a store hangs the worker; whoever started 
 starts it anew. It may be killed at any moment.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -29,6 +31,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,11 +68,13 @@ class Channel:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
+        self._writing = threading.Lock()
         threading.Thread(target=self._end_with_the_reader, name="reader", daemon=True).start()
 
     def send(self, message: Any) -> None:
         """Send a line of JSON."""
-        self._stream.write(f"{json.dumps(message)}\n")
+        with self._writing:
+            self._stream.write(f"{json.dumps(message)}\n")
 
     def progress(self, done: int, size: int | None) -> None:
         """Tell how far a fetch is."""
@@ -104,18 +109,42 @@ def prepare_process() -> tuple[IO[str], IO[str]]:
     return answers, log
 
 
-def main() -> None:
-    """Answer requests until there are no more."""
-    answers, log = prepare_process()
-    logging.getLogger().addHandler(Log(log))
-    channel = Channel(answers)
-    try:
-        # Not at the top: that a module is missing is told like everything else that keeps the worker from its work.
-        from .serving import Requests  # noqa: PLC0415
+class Desk:
+    """Takes requests one after the other: a fetch is done beside the others, which are short."""
 
-        requests = Requests()
-        for line in sys.stdin:
-            channel.send(requests.answer(json.loads(line), channel.progress))
+    def __init__(self, requests: Any, channel: Channel) -> None:
+        self._requests, self._channel = requests, channel
+        self._fetch: threading.Thread | None = None
+
+    def take(self, request: dict[str, Any]) -> None:
+        """Answer a request, or begin its fetch."""
+        if request.get("do") != "fetch":
+            self._answer(request)
+            return
+        self.wait()
+        self._fetch = threading.Thread(target=self._answer_or_end, args=(request,), name="fetch", daemon=True)
+        self._fetch.start()
+
+    def wait(self) -> None:
+        """Return once no fetch runs."""
+        if self._fetch is not None:
+            self._fetch.join()
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        answer = self._requests.answer(request, self._channel.progress)
+        tag = {"tag": request["tag"]} if "tag" in request else {}
+        self._channel.send({**answer, **tag})
+
+    def _answer_or_end(self, request: dict[str, Any]) -> None:
+        with ending_as_told(self._channel):
+            self._answer(request)
+
+
+@contextlib.contextmanager
+def ending_as_told(channel: Channel) -> Iterator[None]:
+    """End the process, with a word about why, where the block raises."""
+    try:
+        yield
     except Refusal as refusal:
         channel.refuse(refusal.message, refusal.status)
     except ImportError as error:
@@ -123,6 +152,21 @@ def main() -> None:
     except Exception as error:
         logging.getLogger(__name__).exception("")
         channel.refuse(f"The worker failed ({type(error).__name__}).", BROKEN_STATUS)
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    answers, log = prepare_process()
+    logging.getLogger().addHandler(Log(log))
+    channel = Channel(answers)
+    with ending_as_told(channel):
+        # Not at the top: that a module is missing is told like everything else that keeps the worker from its work.
+        from .serving import Requests  # noqa: PLC0415
+
+        desk = Desk(Requests(), channel)
+        for line in sys.stdin:
+            desk.take(json.loads(line))
+        desk.wait()
     # Without what Glance and its libraries have registered to run at the end: they expect a server around them.
     os._exit(0)
 
