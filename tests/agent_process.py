@@ -160,8 +160,10 @@ class Agent:
         uid = uid or str(uuid.uuid4())
         content = {"name": "golden", "revision": uuid.uuid4().hex[:8], "images": list(images), "fetch": True}
         content |= {"until": None, "timeoutSeconds": 3600, "backoffSeconds": 1, "maxBackoffSeconds": 4}
-        answer = self.call("PUT", f"/v1/sets/{uid}", {**content, **more})
-        assert answer[:2] == (200, {"revision": {**content, **more}["revision"]}), answer
+        sent = {**content, **more}
+        status, answer, _ = self.call("PUT", f"/v1/sets/{uid}", sent)
+        assert (status, answer.get("revision")) == (200, sent["revision"]), answer
+        assert answer["status"]["sets"][uid]["revision"] == sent["revision"], answer
         return uid
 
     def status(self) -> Json:

@@ -128,11 +128,18 @@ async def status(session: aiohttp.ClientSession, agent: Agent, etag: str = "") -
     return report, answer.etag
 
 
-async def put_set(session: aiohttp.ClientSession, agent: Agent, uid: str, wanted: bytes, revision: str) -> None:
-    """Tell an agent what the ImagePrecache `uid` wants of its node (`WantedSet.to_json`). Raises AgentError."""
+async def put_set(session: aiohttp.ClientSession, agent: Agent, uid: str, wanted: bytes, revision: str) -> AgentReport:
+    """Tell an agent what the ImagePrecache `uid` wants of its node (`WantedSet.to_json`); return how it is then.
+
+    Raises AgentError.
+    """
     answer = await _ask(session, agent, "PUT", f"/v1/sets/{quote(uid, safe='')}", seconds=WRITE_SECONDS, body=wanted)
     if answer.status != 200 or answer.content.get("revision") != revision:
         raise _refused("did not take what it was told to cache", answer)
+    try:
+        return _report(_object(answer.content.get("status")))
+    except _Odd:
+        raise _refused("tells how it is in a form that cannot be read", answer) from None
 
 
 async def delete_set(session: aiohttp.ClientSession, agent: Agent, uid: str) -> None:

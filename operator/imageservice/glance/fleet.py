@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,7 +55,8 @@ class Fleet:
 
         async def hand(agent: Agent) -> None:
             told = wanted[agent.node]
-            await agents.put_set(self._open_session(), agent, uid, told.to_json(), told.revision)
+            report = await agents.put_set(self._open_session(), agent, uid, told.to_json(), told.revision)
+            self._known[agent.url] = _Known(self._clock(), "", report, None)
 
         return await self._change(hand, [agent for agent in to if agent.node in wanted])
 
@@ -64,19 +65,20 @@ class Fleet:
 
         async def drop(agent: Agent) -> None:
             await agents.delete_set(self._open_session(), agent, uid)
+            self._known.pop(agent.url, None)
 
         return await self._change(drop, list(of))
 
-    async def _change(self, act: Callable[[Agent], object], of: list[Agent]) -> dict[str, AgentError]:
+    async def _change(self, act: Callable[[Agent], Awaitable[None]], of: list[Agent]) -> dict[str, AgentError]:
         failures: dict[str, AgentError] = {}
 
         async def one(agent: Agent) -> None:
             try:
                 async with self._slots:
-                    await act(agent)  # type: ignore[misc]
+                    await act(agent)
             except AgentError as error:
                 failures[agent.node] = AgentError(error.reason, error.message)
-            self._known.pop(agent.url, None)
+                self._known[agent.url] = _Known(self._clock(), "", None, (error.reason, error.message))
 
         await asyncio.gather(*(one(agent) for agent in of))
         return failures

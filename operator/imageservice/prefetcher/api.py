@@ -3,7 +3,8 @@
     GET    /healthz                     this program runs; open to all, everything else needs the token
     GET    /v1/status                   the node, its cache, the sets, the images that they want; with an ETag
     PUT    /v1/sets/<uid>               {"name", "revision", "images", "fetch", "until", "timeoutSeconds",
-                                        "backoffSeconds", "maxBackoffSeconds"}; on the disk when it is answered
+                                        "backoffSeconds", "maxBackoffSeconds"}; on the disk when it is answered,
+                                        which it is with {"revision", "status": as /v1/status then tells}
     DELETE /v1/sets/<uid>
     GET    /v1/cache                    {"cached": [rows], "queued": [ids], "queue": {id: as in the status}}
     DELETE /v1/cache/<id>, /v1/cache    what sets want stays, unless ?force=true
@@ -104,9 +105,12 @@ class Api:
 
     # --------------------------------------------------------------------------------------------------------- status
 
-    def _get_status(self, request: Request, _: str) -> Response:
+    def _status(self) -> dict[str, object]:
         settings = self._board.settings
-        body = json.dumps(status(settings.node, settings.release, self._board.limits, self._board.whole)).encode()
+        return status(settings.node, settings.release, self._board.limits, self._board.whole)
+
+    def _get_status(self, request: Request, _: str) -> Response:
+        body = json.dumps(self._status()).encode()
         etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         if request.headers.get("if-none-match") == etag:
             return Response(304, headers={"ETag": etag})
@@ -137,7 +141,8 @@ class Api:
         new = parse_set(uid, content)
         self._board.sets.put(new)
         self._wake.up()
-        return json_response(200, {"revision": new.revision})
+        # Who tells thousands of nodes what is wanted need not ask each of them again what follows from it.
+        return json_response(200, {"revision": new.revision, "status": self._status()})
 
     def _delete_set(self, _: Request, uid: str) -> Response:
         was_there = self._board.sets.delete(uid)

@@ -18,7 +18,7 @@ from imageservice.manifest import Manifest
 from imageservice.reconcile import precache_images, precache_plan, resolve
 from imageservice.reconcile.endpoints import read_agents
 from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
-from imageservice.reconcile.precache_plan import NodeState, Order
+from imageservice.reconcile.precache_plan import Order
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.render.agent_token import agent_token
 from imageservice.render.labels import selector_text
@@ -195,17 +195,17 @@ class ImagePrecacheReconciler:
         opened: precache_plan.Window,
         here: list[Agent],
     ) -> None:
-        """Ask the nodes, tell those that have to know otherwise, and ask these again."""
+        """Ask the nodes, those at work oftener, and tell those that have to know otherwise."""
         outcomes = await self._fleet.reports(here, IDLE_SECONDS / 2)
-        busy = [agent for agent in here if precache_plan.state(order, outcomes[agent.node]) is not NodeState.CACHED]
-        outcomes |= await self._fleet.reports(busy, BUSY_SECONDS / 2)
+        at_work = [agent for agent in here if precache_plan.is_at_work(order, outcomes[agent.node])]
+        outcomes |= await self._fleet.reports(at_work, BUSY_SECONDS / 2)
         told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock())
         # Grants are taken back before others get them.
         for fetch in (False, True):
             part = {node: one for node, one in told.items() if one.fetch is fetch}
             failures = await self._fleet.hand_out(order.uid, part, here)
             outcomes = {**outcomes, **failures}
-        outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], BUSY_SECONDS / 2)
+        outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], IDLE_SECONDS / 2)
         current.seen.revision = order.revision
         current.seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
         current.seen.outcomes = {

@@ -189,6 +189,15 @@ def _report(found: AgentReport, image: str) -> ImageReport:
     return found.images.get(image, _UNTOLD)
 
 
+def is_at_work(wanted: Order, outcome: Outcome) -> bool:
+    """Tell whether a node may have got further by itself since it was asked: it is told to fetch and has not all."""
+    return (
+        isinstance(outcome, AgentReport)
+        and _may_fetch(wanted, outcome)
+        and state(wanted, outcome) is not NodeState.CACHED
+    )
+
+
 def next_retry(wanted: Order, outcomes: Iterable[Outcome | None]) -> float | None:
     """Return when the next failed image may be tried again, in seconds since 1970."""
     times = (

@@ -217,10 +217,10 @@ async def test_a_set_is_sent_as_the_agent_takes_it_and_counts_as_taken_only_with
 
     async def answer(request: web.Request) -> web.StreamResponse:
         seen.append((request.method, request.raw_path, await request.json()))
-        return web.json_response({"revision": "abc"})
+        return web.json_response({"revision": "abc", "status": STATUS})
 
     async def put(session: aiohttp.ClientSession, who: Agent) -> None:
-        await agents.put_set(session, who, "a/b", WANTED.to_json(), "abc")
+        assert (await agents.put_set(session, who, "a/b", WANTED.to_json(), "abc")).node == NODE
 
     await do(answer, put)
     body = {

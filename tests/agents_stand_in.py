@@ -1,0 +1,187 @@
+"""Thousands of agents in one process, which hold and tell what they are told, and fetch in no time or never.
+
+    with agents_stand_in.running(names) as fleet:
+        settings = {"agent_url": fleet.agent_url, "monitor_url": fleet.monitor_url}
+
+They are real HTTP on loopback: the agent of a node is a path of one server. The same server is the store monitor, which
+says of every image that is asked for by id that there is such a one.
+"""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+SIZE = 10**9
+Json = dict[str, Any]
+
+
+class Node:
+    """One agent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sets: dict[str, Json] = {}
+        self.cached: set[str] = set()
+
+    def work(self) -> None:
+        """Have all that may be fetched."""
+        for told in self.sets.values():
+            if told["fetch"]:
+                self.cached |= set(told["images"])
+
+    def status(self) -> Json:
+        """What it says of itself."""
+        wanted = {image for told in self.sets.values() for image in told["images"]}
+        images = {
+            image: {"state": "Cached", "sizeBytes": SIZE, "doneBytes": SIZE}
+            if image in self.cached
+            else {"state": "Waiting", "sizeBytes": SIZE, "doneBytes": 0, "reason": "NotGranted"}
+            for image in wanted
+        }
+        sets = {
+            uid: {"name": told["name"], "revision": told["revision"], "fetch": told["fetch"]}
+            for uid, told in self.sets.items()
+        }
+        cache = {"usedBytes": SIZE * len(self.cached), "maxBytes": 10 * SIZE, "freeBytes": SIZE}
+        use = {**cache, "images": len(self.cached), "hits": 0}
+        return {"node": self.name, "release": "2026.1", "cache": use, "sets": sets, "images": images}
+
+
+class Agents:
+    """All agents, the store monitor, and what a test asks of them at `/test/...`."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.nodes = {name: Node(name) for name in names}
+        self.at_work = False
+        self.requests = 0
+        self.most_granted = 0
+
+    def application(self) -> web.Application:
+        """The server."""
+        found = web.Application(client_max_size=2**22)
+        found.router.add_get("/agents/{node}/v1/status", self.status)
+        found.router.add_put("/agents/{node}/v1/sets/{uid}", self.put)
+        found.router.add_delete("/agents/{node}/v1/sets/{uid}", self.delete)
+        found.router.add_get("/monitor/{namespace}/{service}/stores", self.stores)
+        found.router.add_post("/monitor/{namespace}/{service}/lookup", self.lookup)
+        found.router.add_get("/test/counts", self.counts)
+        found.router.add_post("/test/work", self.work)
+        return found
+
+    def _node(self, request: web.Request) -> Node:
+        self.requests += 1
+        node = self.nodes[request.match_info["node"]]
+        if self.at_work:
+            node.work()
+        return node
+
+    async def status(self, request: web.Request) -> web.Response:
+        return web.json_response(self._node(request).status())
+
+    async def put(self, request: web.Request) -> web.Response:
+        node = self._node(request)
+        told = await request.json()
+        node.sets[request.match_info["uid"]] = told
+        self.most_granted = max(self.most_granted, self._granted())
+        return web.json_response({"revision": told["revision"], "status": node.status()})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        self._node(request).sets.pop(request.match_info["uid"], None)
+        return web.json_response({"deleted": True})
+
+    async def stores(self, _: web.Request) -> web.Response:
+        return web.json_response({"stores": {}})
+
+    async def lookup(self, request: web.Request) -> web.Response:
+        queries = (await request.json())["queries"]
+        image = {"name": "golden", "size": SIZE, "status": "active", "visibility": "public", "createdAt": ""}
+        return web.json_response({"answers": [{"images": [{**image, "id": q["id"]}]} for q in queries]})
+
+    def _granted(self) -> int:
+        """How many nodes may fetch, and have something to."""
+        return (
+            sum(
+                any(told["fetch"] and set(told["images"]) - node.cached for told in node.sets.values())
+                for node in self.nodes.values()
+            )
+            if len(self.nodes) <= 100 or self.requests % 50 == 0
+            else 0
+        )
+
+    async def counts(self, _: web.Request) -> web.Response:
+        revisions: dict[str, int] = {}
+        for node in self.nodes.values():
+            for told in node.sets.values():
+                revisions[told["revision"]] = revisions.get(told["revision"], 0) + 1
+        told = {"requests": self.requests, "mostGranted": self.most_granted, "revisions": revisions}
+        return web.json_response(told)
+
+    async def work(self, request: web.Request) -> web.Response:
+        self.at_work = (await request.json())["atWork"]
+        return web.json_response({})
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The running agents, as a test sees them."""
+
+    url: str
+
+    @property
+    def agent_url(self) -> str:
+        """The setting of the operator."""
+        return f"{self.url}/agents/{{node}}"
+
+    @property
+    def monitor_url(self) -> str:
+        """The setting of the operator."""
+        return f"{self.url}/monitor/{{namespace}}/{{service}}"
+
+    def counts(self) -> Json:
+        """How many requests there were, and how many nodes have which revision."""
+        with urllib.request.urlopen(f"{self.url}/test/counts", timeout=30) as answer:
+            found: Json = json.loads(answer.read())
+        return found
+
+    def work(self, *, at_work: bool) -> None:
+        """Let the nodes fetch in no time, or not at all."""
+        body = json.dumps({"atWork": at_work}).encode()
+        head = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/test/work", body, head, method="POST")
+        urllib.request.urlopen(request, timeout=30).close()
+
+
+@contextlib.contextmanager
+def running(count: int, prefix: str = "node-") -> Iterator[Fleet]:
+    """Run so many agents, of nodes `node-0`, `node-1`, and so on, in a process of their own."""
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.agents_stand_in", str(count), prefix]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        yield Fleet(process.stdout.readline().strip())
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def _serve(count: int, prefix: str) -> None:
+    runner = web.AppRunner(Agents([f"{prefix}{number}" for number in range(count)]).application(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    print(f"http://{host}:{port}", flush=True)
+    while True:
+        await asyncio.sleep(3600)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), sys.argv[2]))
