@@ -179,8 +179,7 @@ async def _serve(count: int, prefix: str) -> None:
     await site.start()
     host, port = runner.addresses[0][:2]
     print(f"http://{host}:{port}", flush=True)
-    while True:
-        await asyncio.sleep(3600)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

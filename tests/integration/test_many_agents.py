@@ -124,8 +124,8 @@ def test_a_change_reaches_all_nodes_and_the_status_is_right(home, fleet, operato
     right = time.monotonic() - began
     live = json.dumps(home.find("imageprecache", "golden"))
     print(
-        f"{COUNT} nodes: first told after {first:.1f} s; a change reached all after {reached:.1f} s, status right after "
-        f"{right:.1f} s; operator {rss_kib(operator) / 1024:.0f} MiB at most; object {len(live)} bytes; "
+        f"{COUNT} nodes: first told after {first:.1f} s; a change reached all after {reached:.1f} s, status right "
+        f"after {right:.1f} s; operator {rss_kib(operator) / 1024:.0f} MiB at most; object {len(live)} bytes; "
         f"{fleet.counts()['requests']} requests to agents"
     )
     assert fleet.counts()["mostGranted"] <= PARALLELISM

@@ -220,7 +220,7 @@ async def test_a_set_is_sent_as_the_agent_takes_it_and_counts_as_taken_only_with
         return web.json_response({"revision": "abc", "status": STATUS})
 
     async def put(session: aiohttp.ClientSession, who: Agent) -> None:
-        assert (await agents.put_set(session, who, "a/b", WANTED.to_json(), "abc")).node == NODE
+        assert (await agents.put_set(session, who, "a/b", WANTED.to_json(), "abc")).node == STATUS["node"]
 
     await do(answer, put)
     body = {
