@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from demo import platform
@@ -38,8 +39,17 @@ class CacheSite(StoreSite):
     def command(self, *words):
         """Run `image-service-operator cache`."""
         action, *rest = words
-        operator = [sys.executable, "-m", "imageservice.cli", "cache", action, "--kubeconfig"]
-        line = [*operator, str(self.cluster.kubeconfig), "--namespace", self.home, *rest]
+        operator = Path(sys.executable).with_name("image-service-operator")
+        line = [
+            operator,
+            "cache",
+            action,
+            "--kubeconfig",
+            str(self.cluster.kubeconfig),
+            "--namespace",
+            self.home,
+            *rest,
+        ]
         return subprocess.run(line, check=True, capture_output=True, text=True, timeout=120).stdout
 
     def cached_on(self, node):

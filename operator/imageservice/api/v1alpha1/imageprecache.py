@@ -36,7 +36,8 @@ class Backoff(ApiModel):
 
     rules: ClassVar[tuple[Cel, ...]] = (
         Cel(
-            "self.initialSeconds <= self.maxSeconds",
+            # Kubernetes looks at the default of `backoff` before it fills in those of the fields.
+            "!has(self.initialSeconds) || !has(self.maxSeconds) || self.initialSeconds <= self.maxSeconds",
             "`initialSeconds` must not be more than `maxSeconds`",
             field_path=".initialSeconds",
             check=lambda backoff: backoff.initial_seconds <= backoff.max_seconds,
