@@ -4,7 +4,6 @@ import hashlib
 import json
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,17 +39,8 @@ class CacheSite(StoreSite):
         """Run `image-service-operator cache`."""
         action, *rest = words
         operator = Path(sys.executable).with_name("image-service-operator")
-        line = [
-            operator,
-            "cache",
-            action,
-            "--kubeconfig",
-            str(self.cluster.kubeconfig),
-            "--namespace",
-            self.home,
-            *rest,
-        ]
-        return subprocess.run(line, check=True, capture_output=True, text=True, timeout=120).stdout
+        there = ("--kubeconfig", self.cluster.kubeconfig, "--namespace", self.home)
+        return str(self.cluster.run([operator, "cache", action, *there, *rest], timeout=120).stdout)
 
     def cached_on(self, node):
         """The ids of what is cached on a node."""
