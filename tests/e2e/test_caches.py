@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from demo import platform
 from tests.cluster import images
+from tests.cluster.errors import ClusterError
 from tests.e2e.store_site import StoreSite
 from tests.operator_process import wait_for
 
@@ -44,13 +45,16 @@ class CacheSite(StoreSite):
 
     def cached_on(self, node):
         """The ids of what is cached on a node."""
-        rows = [line.split() for line in self.command("list", "--node", node).splitlines()[2:]]
-        return {row[0] for row in rows if row and row[-1] == "cached"}
+        return {row[0] for row in self.rows(node)}
 
     def hits(self):
         """Node -> downloads that were served from its cache."""
-        rows = [line.split() for line in self.command("status").splitlines()[1:]]
-        return {row[0]: int(row[-4]) for row in rows}
+        return {node: sum(int(row[3]) for row in self.rows(node)) for node in NODES}
+
+    def rows(self, node):
+        """What is listed as cached on a node: id, size and its unit, hits, and when it was read last."""
+        rows = [line.split() for line in self.command("list", "--node", node).splitlines()[2:]]
+        return [row for row in rows if row and row[-1] == "cached"]
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +205,14 @@ def test_an_agent_that_is_killed_and_an_operator_that_is_away_leave_nothing_unfi
                 f"import os; os.kill(1, {int(signal.SIGTERM)})",
                 check=False,
             )
-        wait_for(lambda: all(ids["two"] in site.cached_on(node) for node in NODES), 120, "it is back on both nodes")
+
+        def is_back():
+            try:
+                return all(ids["two"] in site.cached_on(node) for node in NODES)
+            except ClusterError:
+                return False  # the container has not started again yet
+
+        wait_for(is_back, 120, "it is back on both nodes")
     finally:
         site.cluster.kubectl("-n", "image-service-operator", "scale", name, "--replicas=2")
 
