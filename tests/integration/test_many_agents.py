@@ -45,7 +45,8 @@ def home(control_plane, keystone, operator):
     made.quickstart()
     made.wait_ready()
     target = {"kind": "ImageService", "name": "glance"}
-    policy = {"targetRef": target, "nodeSelector": {"type": "kwok"}, "maxSize": "10Gi"}
+    # No node of the cluster has a pod of it: where the agents are is said below.
+    policy = {"targetRef": target, "nodeSelector": {"no-node-has-this": "label"}, "maxSize": "10Gi"}
     made.apply({"apiVersion": API, "kind": "CachePolicy", "metadata": {"name": "edge"}, "spec": policy})
     wait_for(lambda: made.find("service", "edge-agents"), 30, "the Service of the agents")
     made.apply(*(endpoints(at) for at in range(0, COUNT, PER_SLICE)))
