@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down prepare test test-stores test-faults test-quick soak bench lint format crds manifests golden lock images cluster-down
+.PHONY: help demo demo-down prepare test test-stores test-faults test-transitions test-quick soak bench lint format crds manifests golden lock images cluster-down
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -36,7 +36,11 @@ test-stores: $(READY) prepare  ## Stores in real Ceph, S3 and Swift, and a centr
 	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m ceph || status=$$?; \
 	  $(RUN)/python -m tests.cluster sweep; exit $$status
 
-test-faults: $(READY) prepare  ## Every fault at every write, and generated transitions: what the loop withstands
+test-transitions: $(READY) prepare  ## Specs generated from the CRDs, changed there and back, and every way out of an error
+	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/transitions || status=$$?; \
+	  $(RUN)/python -m tests.cluster sweep; exit $$status
+
+test-faults: $(READY) prepare  ## Every fault at every write, and these transitions: what the loop withstands
 	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/faults tests/transitions || status=$$?; \
 	  $(RUN)/python -m tests.cluster sweep; exit $$status
 
