@@ -12,6 +12,7 @@ from xdist.scheduler import LoadFileScheduling
 LONGEST_FIRST = (
     "tests/e2e/test_dcn.py",
     "tests/e2e/test_nfs.py",
+    "tests/e2e/test_caches.py",
     "tests/e2e/test_image_service.py",
     "tests/faults",
     "tests/transitions",
