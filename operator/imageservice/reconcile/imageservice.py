@@ -29,19 +29,26 @@ from imageservice.releases import RELEASES
 from imageservice.render.agent_token import token_of
 from imageservice.render.api_pod import CONTAINER
 from imageservice.render.inputs import Credentials, ImageServiceInputs
-from imageservice.render.labels import COMPONENT_EDGE, EDGE_LABEL, api_selector, selector_text, service_labels
+from imageservice.render.labels import (
+    COMPONENT_CACHE,
+    COMPONENT_EDGE,
+    EDGE_LABEL,
+    api_selector,
+    selector_text,
+    service_labels,
+)
 from imageservice.render.names import api_name
 from imageservice.render.service import service_url, site_url
 from imageservice.render.sites import edge_sites
 from imageservice.render.store_secret import store_secret
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
-from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, POD
+from imageservice.runtime.kinds import DAEMON_SET, DEPLOYMENT, IMAGE_SERVICE, POD
 from imageservice.runtime.loop import Result
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
+from imageservice.status import daemonset, pods, rollout
 from imageservice.status import imageservice as status
-from imageservice.status import pods, rollout
 from imageservice.status import sites as site_status
 from imageservice.status.conditions import Condition, false, true
 from imageservice.status.reasons import Nature, nature
@@ -187,6 +194,11 @@ class ImageServiceReconciler:
         await workloads.clear_sites(sites, world.edges)
         if not all(site.rolled_out for site in sites):
             return
+        if not await self._caches_follow(live, inputs):
+            current.look_again(
+                MISSING_SECONDS
+            )  # they belong to their CachePolicies: no change of theirs wakes this one
+            return
         await workloads.clear_credentials({verdict.store_id for verdict in world.verdicts})
         contract = await steps.run("contract", self._clock())
         current.look_again(contract.requeue_after)
@@ -195,6 +207,16 @@ class ImageServiceReconciler:
             await steps.clear({prepare.secret}, {prepare.job, contract.job})
         elif contract.condition and nature(contract.condition.reason) is not Nature.PROGRESS:
             seen.set(contract.condition)
+
+    async def _caches_follow(self, live: Manifest, inputs: ImageServiceInputs) -> bool:
+        """Tell whether no pod of a cache runs another release: it needs the schema that the contraction ends."""
+        labels = service_labels(inputs.name, COMPONENT_CACHE)
+        found = await self._kube.list(DAEMON_SET, live["metadata"]["namespace"], labels=labels)
+        return all(
+            one["metadata"]["labels"].get("app.kubernetes.io/version") == inputs.release.name
+            and daemonset.read(one).newest_everywhere
+            for one in found
+        )
 
     async def _judge_sites(self, current: Pass) -> None:
         """Set ApiAvailable, and the rows of sites and stores, from the Deployments as they are, whatever happened."""

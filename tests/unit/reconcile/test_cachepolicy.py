@@ -154,6 +154,25 @@ class TestChildren:
         assert run.said("edge", "ResolvedRefs") == ("True", "ResolvedRefs")
 
 
+class TestUpgrade:
+    async def test_the_schema_is_contracted_only_when_no_cache_runs_the_old_release(self):
+        run = await ready()
+        run.change(release="2026.2")
+        for _ in range(6):
+            await run.once()
+            run.finish_jobs()
+            run.roll_out()
+        assert run.conditions()["DatabaseReady"]["reason"] == "SchemaUsable"
+        await run.pass_over()
+        await run.once()
+        assert run.conditions()["DatabaseReady"]["reason"] == "SchemaUsable", "its pods are yet to be replaced"
+        run.roll_nodes()
+        for _ in range(3):
+            await run.once()
+            run.finish_jobs()
+        assert run.conditions()["DatabaseReady"]["reason"] == "SchemaCurrent"
+
+
 class TestWhatStandsInTheWay:
     @pytest.mark.parametrize("target", [("ImageService", "other"), ("ImageStore", "other")])
     async def test_a_target_that_is_not_there_is_waited_for(self, target):
