@@ -192,7 +192,8 @@ def test_what_is_not_there_is_answered_in_json(monitor: StoreMonitor) -> None:
     for path in ("/", "/store", "/stores/files", "/../stores.json"):
         status, text = monitor.get(path)
         assert (status, json.loads(text)["reason"]) == (404, "NotFound")
-    assert monitor.get("/stores", method="POST")[0] == 501
+    assert monitor.get("/stores", method="POST")[0] == 404
+    assert monitor.get("/stores", method="PUT")[0] == 501
     assert monitor.get("/stores?verbose")[0] == 200
 
 

@@ -24,7 +24,9 @@ class Missing(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Missing())
 import imageservice
 for module in pkgutil.walk_packages(imageservice.__path__, "imageservice."):
-    if not module.name.startswith("imageservice.render.files.") and not module.name.endswith("__main__"):
+    # These two run in the pods of Glance.
+    elsewhere = module.name.startswith(("imageservice.render.files.", "imageservice.prefetcher."))
+    if not elsewhere and not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
 

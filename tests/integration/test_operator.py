@@ -130,7 +130,7 @@ class TestTheMainJob:
 
         def undone():
             found = namespace.find("service", "glance-api")["spec"]["selector"]
-            return found.get("app.kubernetes.io/component") == "api" and found
+            return found.get("imageservice.dev/site-service") == "glance-api" and "app" not in found
 
         assert "app" in selector or undone()
         wait_for(undone, 10, "the selector is as it was")
