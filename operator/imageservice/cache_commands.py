@@ -22,7 +22,7 @@ from imageservice.glance import agents
 from imageservice.glance.agents import Agent, AgentError
 from imageservice.manifest import Manifest
 from imageservice.render.agent_token import TOKEN_FILE
-from imageservice.render.cache_labels import agents_name, cache_name
+from imageservice.render.cache_labels import agents_slices, cache_name
 from imageservice.render.ports import AGENT_PORT
 from imageservice.runtime.connection import Connection
 from imageservice.runtime.kinds import CACHE_POLICY, DAEMON_SET, ENDPOINT_SLICE, POD, SECRET
@@ -82,10 +82,9 @@ class Caches:
 
     async def _pods(self, policy: str) -> dict[str, str]:
         """Return node -> pod, leaving out pods on their way out."""
-        labels = f"kubernetes.io/service-name={agents_name(policy)}"
         return {
             endpoint["nodeName"]: endpoint["targetRef"]["name"]
-            for found in await self._kube.list(ENDPOINT_SLICE, self._namespace, labels=labels)
+            for found in await self._kube.list(ENDPOINT_SLICE, self._namespace, labels=agents_slices(policy))
             for endpoint in found.get("endpoints") or []
             if endpoint.get("nodeName")
             and (endpoint.get("targetRef") or {}).get("kind") == "Pod"

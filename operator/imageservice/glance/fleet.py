@@ -50,38 +50,34 @@ class Fleet:
         await asyncio.gather(*(self._look(agent, fresh_seconds) for agent in asked))
         return {agent.node: self._outcome(agent) for agent in asked}
 
-    async def hand_out(self, uid: str, wanted: Mapping[str, WantedSet], to: Iterable[Agent]) -> dict[str, AgentError]:
-        """Tell agents what the ImagePrecache `uid` wants of their nodes; return who did not take it, by node."""
+    async def hand_out(self, uid: str, wanted: Mapping[str, WantedSet], to: Iterable[Agent]) -> None:
+        """Tell agents what the ImagePrecache `uid` wants of their nodes; `reports` then tells who did not take it."""
 
         async def hand(agent: Agent) -> None:
             told = wanted[agent.node]
             report = await agents.put_set(self._open_session(), agent, uid, told.to_json(), told.revision)
             self._known[agent.url] = _Known(self._clock(), "", report, None)
 
-        return await self._change(hand, [agent for agent in to if agent.node in wanted])
+        await self._change(hand, [agent for agent in to if agent.node in wanted])
 
-    async def take_back(self, uid: str, of: Iterable[Agent]) -> dict[str, AgentError]:
-        """Tell agents that the ImagePrecache `uid` wants nothing any more; return who did not take it, by node."""
+    async def take_back(self, uid: str, of: Iterable[Agent]) -> None:
+        """Tell agents that the ImagePrecache `uid` wants nothing any more; `reports` then tells who did not hear it."""
 
         async def drop(agent: Agent) -> None:
             await agents.delete_set(self._open_session(), agent, uid)
             self._known.pop(agent.url, None)
 
-        return await self._change(drop, list(of))
+        await self._change(drop, list(of))
 
-    async def _change(self, act: Callable[[Agent], Awaitable[None]], of: list[Agent]) -> dict[str, AgentError]:
-        failures: dict[str, AgentError] = {}
-
+    async def _change(self, act: Callable[[Agent], Awaitable[None]], of: list[Agent]) -> None:
         async def one(agent: Agent) -> None:
             try:
                 async with self._slots:
                     await act(agent)
             except AgentError as error:
-                failures[agent.node] = AgentError(error.reason, error.message)
                 self._known[agent.url] = _Known(self._clock(), "", None, (error.reason, error.message))
 
         await asyncio.gather(*(one(agent) for agent in of))
-        return failures
 
     async def _look(self, agent: Agent, fresh_seconds: float) -> None:
         known = self._known.get(agent.url)

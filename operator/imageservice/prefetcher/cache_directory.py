@@ -10,14 +10,13 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from . import reasons
 from .failures import Failure
 from .refusal import LOCKED_STATUS, Refusal
+from .scan import files_in
 
 LOCK_NAME = "prefetcher.lock.db"
 """Held by the worker. Glance takes no file whose name ends so for a cached image."""
@@ -31,7 +30,6 @@ DEAD_SECONDS = 3600.0
 """After how long without a write an incomplete file is taken for left behind, where a file system has no leases."""
 SETTLED_SECONDS = 10.0
 """How old a file without a row has to be: Glance names a file before it writes the row."""
-IMAGE_ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class CacheDirectory:
@@ -90,12 +88,12 @@ class CacheDirectory:
 
     def images(self) -> dict[str, os.stat_result]:
         """Return the files of cached images, or what else lies among them, by name."""
-        return dict(_files(self.path))
+        return dict(files_in(self.path))
 
     def used_bytes(self) -> int:
         """Return what all files take, incomplete and failed ones too."""
         places = (self.path, self.incomplete, self.invalid, self.queue)
-        return sum(status.st_size for place in places for _, status in _files(place))
+        return sum(status.st_size for place in places for _, status in files_in(place))
 
     # ---------------------------------------------------------------------------------------------------------- room
 
@@ -135,8 +133,8 @@ class CacheDirectory:
 
     def remove_leftovers(self) -> int:
         """Remove what dead writers, and writes that failed, left behind; return how many files. For a locked one."""
-        incomplete = dict(_files(self.incomplete))
-        left = [self.invalid / name for name, _ in _files(self.invalid)]
+        incomplete = dict(files_in(self.incomplete))
+        left = [self.invalid / name for name, _ in files_in(self.invalid)]
         for name, status in incomplete.items():
             # An empty claim beside a part was the dead worker's.
             is_own = name.endswith(PART_SUFFIX) or (status.st_size == 0 and f"{name}{PART_SUFFIX}" in incomplete)
@@ -147,23 +145,9 @@ class CacheDirectory:
         return len(left)
 
 
-def is_image_id(name: str) -> bool:
-    """Tell whether a name is that of an image, and may be part of a path."""
-    return IMAGE_ID.fullmatch(name) is not None
-
-
 def is_settled(status: os.stat_result) -> bool:
     """Tell whether a file has had its name for so long that its row is there, if it ever will be."""
     return time.time() - status.st_ctime > SETTLED_SECONDS
-
-
-def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the regular files that Glance would see as well."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                if entry.is_file(follow_symlinks=False) and not entry.name.endswith(".db"):
-                    yield entry.name, entry.stat(follow_symlinks=False)
 
 
 def _is_dead(path: Path, dead_seconds: float) -> bool:

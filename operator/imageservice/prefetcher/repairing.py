@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .cache_directory import CacheDirectory, is_image_id, is_settled
+from .cache_directory import CacheDirectory, is_settled
 from .fetching import Fetcher
 from .glance_setup import Glance, Image
+from .sets import is_id
 from .transfer import Watch
 
 ADOPT_SECONDS = 10.0
@@ -38,7 +39,7 @@ class Repair:
         # Files first: one that gets its row after that is still seen as one without, and rows never lack an older file.
         files = self._directory.images()
         rows = self._glance.rows()
-        ids = filter(is_image_id, rows.keys() | files.keys())
+        ids = filter(is_id, rows.keys() | files.keys())
         images = {image_id: self._glance.image(image_id) for image_id in ids}
         for image_id in rows:
             self._look_at_row(image_id, images.get(image_id))
@@ -65,7 +66,7 @@ class Repair:
     def _look_at_orphan(self, name: str, size: int, image: Image | None, adopt_until: float) -> None:
         """Drop a file that is nobody's, give one that is right its row, and leave one that takes too long to read."""
         self._orphans += 1
-        if image is None and is_image_id(name):
+        if image is None and is_id(name):
             self._gone.append(name)
         if image is None or image.status not in KEPT or not image.expected.has_size(size):
             self._directory.image(name).unlink(missing_ok=True)

@@ -30,9 +30,9 @@ class Scan:
 def scan(cache_dir: Path) -> Scan:
     """Look once. A directory that is missing is an empty one; raises OSError where the volume cannot be read."""
     cache_dir.mkdir(parents=True, exist_ok=True)
-    images = {name: status.st_size for name, status in _files(cache_dir)}
-    others = sum(status.st_size for place in ("incomplete", "invalid") for _, status in _files(cache_dir / place))
-    wishes = sorted((status.st_mtime, name) for name, status in _files(cache_dir / "queue") if is_id(name))
+    images = {name: status.st_size for name, status in files_in(cache_dir)}
+    others = sum(status.st_size for place in ("incomplete", "invalid") for _, status in files_in(cache_dir / place))
+    wishes = sorted((status.st_mtime, name) for name, status in files_in(cache_dir / "queue") if is_id(name))
     volume, directory = os.statvfs(cache_dir), cache_dir.stat()
     return Scan(
         images={name: size for name, size in images.items() if is_id(name)},
@@ -44,7 +44,7 @@ def scan(cache_dir: Path) -> Scan:
     )
 
 
-def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+def files_in(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the regular files that Glance would see as well."""
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import reasons
-from .cache_directory import CacheDirectory, is_image_id
+from .cache_directory import CacheDirectory
 from .failures import DATABASE_ERRORS, Failure, of_worker
 from .fetching import Fetcher, Limits, Tell
 from .glance_setup import Glance
 from .pruning import Contents
 from .refusal import Refusal
 from .repairing import Repair
+from .sets import is_id
 
 Request = Mapping[str, Any]
 Answer = Mapping[str, Any]
@@ -74,6 +75,6 @@ class Requests:
 def _id_of(request: Request) -> str:
     """Return the id of the image that a request is about: it becomes part of a path."""
     image_id = str(request["id"])
-    if not is_image_id(image_id):
+    if not is_id(image_id):
         raise Failure(reasons.IMAGE_NOT_FOUND, "No image has such an id.")
     return image_id

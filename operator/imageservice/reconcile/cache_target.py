@@ -73,7 +73,7 @@ def site_at_nodes(inputs: ImageServiceInputs, spec: CachePolicySpec, selector: N
     edge = spec.target_ref.name if spec.target_ref.kind == "ImageStore" else None
     site = inputs if edge is None else next((one for one in edge_sites(inputs) if one.edge == edge), None)
     if site is None:
-        raise _service_blocked(inputs.name, "the store of the edge cannot be served now")
+        raise service_blocked(inputs.name, "the store of the edge cannot be served now")
     try:
         return at_nodes(site, spec, selector)
     except ValueError as error:
@@ -111,16 +111,17 @@ async def _inputs(kube: CachedKube, settings: Settings, live: Manifest) -> tuple
     name = live["metadata"]["name"]
     found = read(ImageService, live)
     if isinstance(found, InvalidObject):
-        raise _service_blocked(name, found.message)
+        raise service_blocked(name, found.message)
     release = RELEASES[found.spec.release]
     try:
         world = await observe(kube, live, found.spec, release)
         accept(found.spec, release, world.verdicts)
         inputs = resolve_inputs(live, found.spec, world, settings)
     except (Blocked, Retry) as problem:
-        raise _service_blocked(name, problem.reason) from problem
+        raise service_blocked(name, problem.reason) from problem
     return inputs, [*world.confidential, token_of(inputs)]
 
 
-def _service_blocked(name: str, why: str) -> Blocked:
+def service_blocked(name: str, why: str) -> Blocked:
+    """Return what to raise where the ImageService itself does not go on."""
     return Blocked(RESOLVED_REFS, "ImageServiceBlocked", f"The ImageService `{name}` does not go on: {why}.")

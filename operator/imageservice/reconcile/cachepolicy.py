@@ -113,8 +113,9 @@ class CachePolicyReconciler:
             raise Blocked(ACCEPTED, "InvalidSpec", found.message)
         spec = found.spec
         seen.set(true(ACCEPTED, "Accepted", "The spec is valid, and no older policy has all its nodes."))
-        older = await self._older(live, spec)
-        await self._accept(current, spec, older)
+        mine = await self._claim(live, spec)
+        older = await self._older(namespace, mine)
+        await self._accept(current, mine, older)
         target = await cache_target.resolve(self._kube, self._settings, namespace, spec)
         current.target, current.secrets = target, target.secrets
         seen.service_name = target.site.name
@@ -154,10 +155,8 @@ class CachePolicyReconciler:
 
     # -------------------------------------------------------------------------------------------------------- conflicts
 
-    async def _older(self, live: Manifest, spec: CachePolicySpec) -> list[Claim]:
+    async def _older(self, namespace: str, mine: Claim) -> list[Claim]:
         """Return the older policies of the ImageService that may ask for the same nodes."""
-        namespace = live["metadata"]["namespace"]
-        mine = await self._claim(live, spec)
         others = []
         for other in await self._kube.list(CACHE_POLICY, namespace):
             if cache_conflicts.since(other) >= mine.since or other["metadata"].get("deletionTimestamp"):
@@ -178,11 +177,10 @@ class CachePolicyReconciler:
         selector = await cache_target.node_selector(self._kube, namespace, spec)
         return Claim(name, service, selector, cache_conflicts.since(policy))
 
-    async def _accept(self, current: Pass, spec: CachePolicySpec, older: list[Claim]) -> None:
+    async def _accept(self, current: Pass, mine: Claim, older: list[Claim]) -> None:
         """Note which nodes older policies have; raise Blocked, without pods, where those are all."""
         if not older:
             return
-        mine = await self._claim(current.live, spec)
         owner = cache_conflicts.who_has_all(mine, older)
         if owner is not None:
             why = f"The older CachePolicy `{owner.policy}` of the same ImageService has all these nodes."

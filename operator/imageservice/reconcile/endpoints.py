@@ -4,20 +4,18 @@ from collections.abc import Sequence
 
 from imageservice.glance.agents import Agent
 from imageservice.manifest import Manifest
-from imageservice.render.cache_labels import agents_name
+from imageservice.render.cache_labels import agents_slices
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import ENDPOINT_SLICE
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
-
-_SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 async def read_agents(
     kube: CachedKube, settings: Settings, namespace: str, policy: str, token: Sensitive
 ) -> list[Agent]:
     """Return the agents of a policy, one a node. A pod that is on its way out counts only where no other is there."""
-    found = await kube.list(ENDPOINT_SLICE, namespace, labels=f"{_SERVICE_LABEL}={agents_name(policy)}")
+    found = await kube.list(ENDPOINT_SLICE, namespace, labels=agents_slices(policy))
     return [
         Agent(node, settings.agent(address, node, policy, namespace), token)
         for node, address in sorted(addresses(found).items())

@@ -16,6 +16,7 @@ from imageservice.glance.monitor import MonitorError
 from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile import precache_images, precache_plan, resolve
+from imageservice.reconcile.cache_target import service_blocked
 from imageservice.reconcile.endpoints import read_agents
 from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
 from imageservice.reconcile.precache_plan import Order
@@ -115,7 +116,8 @@ class ImagePrecacheReconciler:
         opened = precache_plan.window(spec, now)
         order = precache_plan.order(live["metadata"]["name"], live["metadata"]["uid"], spec, wanted.images, opened)
         await self._hand_out(current, spec, order, opened, here)
-        await self._take_back(order, [agent for agent in everywhere if agent.node not in {a.node for a in here}])
+        chosen = {agent.node for agent in here}
+        await self._take_back(order, [agent for agent in everywhere if agent.node not in chosen])
         self._judge(current, spec, order, opened)
         if wanted.missing:
             names = ", ".join(wanted.missing[:SHOWN])
@@ -137,13 +139,13 @@ class ImagePrecacheReconciler:
             raise Blocked(RESOLVED_REFS, "ImageServiceNotFound", message)
         found = read(ImageService, live)
         if isinstance(found, InvalidObject):
-            raise _service_blocked(service, "InvalidSpec")
+            raise service_blocked(service, "InvalidSpec")
         reference = found.spec.database.secret_ref
         secret = await self._kube.get(SECRET, namespace, reference.name)
         try:
             return agent_token(resolve.database_url(reference, secret), namespace, service)
         except Blocked as blocked:
-            raise _service_blocked(service, blocked.reason) from blocked
+            raise service_blocked(service, blocked.reason) from blocked
 
     async def _agents(
         self, namespace: str, spec: ImagePrecacheSpec, token: Sensitive, current: Pass
@@ -203,8 +205,7 @@ class ImagePrecacheReconciler:
         # Grants are taken back before others get them.
         for fetch in (False, True):
             part = {node: one for node, one in told.items() if one.fetch is fetch}
-            failures = await self._fleet.hand_out(order.uid, part, here)
-            outcomes = {**outcomes, **failures}
+            await self._fleet.hand_out(order.uid, part, here)
         outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], IDLE_SECONDS / 2)
         current.seen.revision = order.revision
         current.seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
@@ -222,6 +223,7 @@ class ImagePrecacheReconciler:
 
     def _judge(self, current: Pass, spec: ImagePrecacheSpec, order: Order, opened: precache_plan.Window) -> None:
         seen, now = current.seen, self._clock()
+        seen.tables = status.tables(seen)
         seen.set(status.cached(seen, _why_closed(spec, opened)))
         if spec.windows and not spec.suspend and not opened.is_open:
             seen.next_window = next_opening(spec.windows, now)
@@ -231,7 +233,7 @@ class ImagePrecacheReconciler:
             current.wait = min(current.wait, max(1.0, opened.until - now.timestamp() + 1.0))
         if opened.is_open and (seen.states["fetching"] or seen.states["pending"]):
             current.wait = min(current.wait, BUSY_SECONDS)
-        retry = precache_plan.next_retry(order, (seen.outcomes or {}).values())
+        retry = precache_plan.next_retry(order, seen.outcomes.values())
         if opened.is_open and retry is not None:
             current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
         seen.seconds_left = self._seconds_left(current)
@@ -239,8 +241,7 @@ class ImagePrecacheReconciler:
     def _seconds_left(self, current: Pass) -> int | None:
         """Return how long the rest will take at the pace of the last passes; None while nothing comes in."""
         uid, seen = current.live["metadata"]["uid"], current.seen
-        told = status.status(current.live, seen, "")
-        done, total = told.get("bytesDone", 0), told.get("bytesTotal", 0)
+        done, total = seen.tables["bytesDone"], seen.tables["bytesTotal"]
         last, now = self._samples.get(uid), time.monotonic()
         if done >= total or not seen.states["fetching"]:
             self._samples.pop(uid, None)
@@ -268,7 +269,3 @@ def _resolved(wanted: precache_images.Wanted) -> str:
     if wanted.truncated:
         return "More images are meant than can be: the newest are taken."
     return "All that the spec refers to is there."
-
-
-def _service_blocked(name: str, why: str) -> Blocked:
-    return Blocked(RESOLVED_REFS, "ImageServiceBlocked", f"The ImageService `{name}` does not go on: {why}.")

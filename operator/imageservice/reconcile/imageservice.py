@@ -195,9 +195,8 @@ class ImageServiceReconciler:
         if not all(site.rolled_out for site in sites):
             return
         if not await self._caches_follow(live, inputs):
-            current.look_again(
-                MISSING_SECONDS
-            )  # they belong to their CachePolicies: no change of theirs wakes this one
+            # They belong to their CachePolicies: no change of theirs wakes this object.
+            current.look_again(MISSING_SECONDS)
             return
         await workloads.clear_credentials({verdict.store_id for verdict in world.verdicts})
         contract = await steps.run("contract", self._clock())

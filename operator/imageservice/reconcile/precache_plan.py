@@ -129,15 +129,12 @@ def grants(
         allowed = set(answering)
     else:
         busy = {node for node, found in answering.items() if _fetches(wanted, found)}
-        holding = {
-            node for node, found in answering.items() if _may_fetch(wanted, found) and _is_due(wanted, found, now)
-        }
         # What runs is not stopped because the limit was lowered; a closed window stops it.
         allowed = busy if opened.is_open else set()
-        for nodes in (holding, _in_line(wanted, answering, now)):
-            for node in sorted(nodes) if isinstance(nodes, set) else nodes:
-                if len(allowed) < limit:
-                    allowed.add(node)
+        line = _in_line(wanted, answering, now)
+        for node in (*sorted(node for node in line if _may_fetch(wanted, answering[node])), *line):
+            if len(allowed) < limit:
+                allowed.add(node)
     return {
         node: wanted.to_set(fetch=node in allowed)
         for node, found in answering.items()

@@ -1,6 +1,7 @@
 """The DaemonSet of a CachePolicy: on each node an API with its cache, and beside it the agent that keeps it filled."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from imageservice.api.shares import int_or_text
@@ -12,7 +13,7 @@ from imageservice.render.cache_config import CACHE_ROOT, PROGRAM, config_items
 from imageservice.render.cache_inputs import CacheInputs, NodeLabels, size_in_bytes
 from imageservice.render.cache_labels import cache_labels, cache_metadata, cache_name, cache_selector
 from imageservice.render.labels import site_service_selector
-from imageservice.render.pods import SECRET_MODE, pod_spec
+from imageservice.render.pods import SECRET_MODE, alive_probe, pod_spec
 from imageservice.render.ports import AGENT_PORT, AGENT_PORT_NAME, API_PORT
 from imageservice.render.store_mounts import store_mounts, store_variables, with_store_privileges
 from imageservice.render.store_secret import content_annotations
@@ -65,25 +66,21 @@ def daemon_set(inputs: CacheInputs, config: Manifest) -> Manifest:
     }
 
 
-def terms(older: Sequence[NodeLabels]) -> list[dict[str, str]] | None:
-    """Return in which ways a node may be none of these policies': each way, labels of which it has none.
+def terms(older: Sequence[NodeLabels]) -> list[dict[str, list[str]]] | None:
+    """Return in which ways a node may be none of these policies': each way, label -> values that it has not.
 
     A node is one of a policy's where it has all labels of its selector; so it is none of them where of each it lacks
     one. None where there is no way, as a policy without a selector has every node, or where there are too many ways.
     """
-    ways = 1
-    for labels in older:
-        ways *= len(labels)
-    if not 0 < ways <= MOST_TERMS:
+    if not 0 < math.prod(map(len, older)) <= MOST_TERMS:
         return None
-    found: list[dict[str, str]] = []
+    found: list[dict[str, list[str]]] = []
     for chosen in itertools.product(*(sorted(labels.items()) for labels in older)):
-        way = dict(chosen)
-        if len(way) == len({*chosen}) and way not in found:
+        way: dict[str, list[str]] = {}
+        for key, value in sorted({*chosen}):
+            way.setdefault(key, []).append(value)
+        if way not in found:
             found.append(way)
-        elif len(way) < len({*chosen}):
-            # Two values of one label, neither of which the node may have.
-            found.append({key: "\n".join(sorted({v for k, v in chosen if k == key})) for key in way})
     return found
 
 
@@ -92,11 +89,7 @@ def _affinity(older: Sequence[NodeLabels]) -> Manifest:
     if found is None:
         raise ValueError("older policies have too many selectors between them")
     ways = [
-        {
-            "matchExpressions": [
-                {"key": key, "operator": "NotIn", "values": values.split("\n")} for key, values in sorted(way.items())
-            ]
-        }
+        {"matchExpressions": [{"key": key, "operator": "NotIn", "values": values} for key, values in way.items()]}
         for way in found
     ]
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": ways}}}
@@ -141,13 +134,7 @@ def _agent(inputs: CacheInputs) -> Manifest:
             *_IDENTITY,
         ],
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": AGENT_PORT_NAME, "scheme": "HTTP"},
-            "periodSeconds": 20,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-            "successThreshold": 1,
-        },
+        "livenessProbe": alive_probe(AGENT_PORT_NAME),
         "volumeMounts": [
             CONFIG_MOUNT,
             {"name": "tmp", "mountPath": TEMPORARY},

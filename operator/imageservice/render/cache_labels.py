@@ -22,6 +22,11 @@ def agents_name(policy: str) -> str:
     return child_name(policy, "agents")
 
 
+def agents_slices(policy: str) -> str:
+    """Return the label selector of these EndpointSlices."""
+    return f"kubernetes.io/service-name={agents_name(policy)}"
+
+
 def cache_selector(policy: str) -> dict[str, str]:
     """Return the labels that select the pods of a CachePolicy; they never change while it lives."""
     return {

@@ -1,5 +1,7 @@
 """The Services of a CachePolicy: to the cache of the own node, and to the agents of all."""
 
+from typing import Any
+
 from imageservice.manifest import Manifest
 from imageservice.render.cache_inputs import CacheInputs
 from imageservice.render.cache_labels import agents_name, cache_metadata, cache_name, cache_selector
@@ -13,32 +15,20 @@ def cache_url(policy: str, namespace: str, cluster_domain: str) -> str:
 
 def cache_service(inputs: CacheInputs) -> Manifest:
     """Build the Service that leads each client to its own node, and nowhere where that has no cache that serves."""
-    port = {"name": API_PORT_NAME, "port": API_PORT, "targetPort": API_PORT_NAME, "protocol": "TCP"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": cache_metadata(inputs, cache_name(inputs.name)),
-        "spec": {
-            "type": "ClusterIP",
-            "internalTrafficPolicy": "Local",
-            "selector": cache_selector(inputs.name),
-            "ports": [{**port, "appProtocol": "http"}],
-        },
-    }
+    return _service(inputs, cache_name(inputs.name), API_PORT_NAME, API_PORT, internalTrafficPolicy="Local")
 
 
 def agents_service(inputs: CacheInputs) -> Manifest:
     """Build the headless Service whose EndpointSlices tell where the agents are, also before the pods serve."""
-    port = {"name": AGENT_PORT_NAME, "port": AGENT_PORT, "targetPort": AGENT_PORT_NAME, "protocol": "TCP"}
+    headless = {"clusterIP": "None", "publishNotReadyAddresses": True}
+    return _service(inputs, agents_name(inputs.name), AGENT_PORT_NAME, AGENT_PORT, **headless)
+
+
+def _service(inputs: CacheInputs, name: str, port_name: str, port: int, **spec: Any) -> Manifest:
+    ports = {"name": port_name, "port": port, "targetPort": port_name, "protocol": "TCP", "appProtocol": "http"}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": cache_metadata(inputs, agents_name(inputs.name)),
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": cache_selector(inputs.name),
-            "ports": [{**port, "appProtocol": "http"}],
-        },
+        "metadata": cache_metadata(inputs, name),
+        "spec": {"type": "ClusterIP", **spec, "selector": cache_selector(inputs.name), "ports": [ports]},
     }

@@ -74,6 +74,17 @@ def _as_glance(container: Manifest) -> Manifest:
     return container | {"securityContext": {**container["securityContext"], **user}}
 
 
+def alive_probe(port_name: str) -> Manifest:
+    """Return the liveness probe of our own programs, which answer at `/healthz` of a port."""
+    return {
+        "httpGet": {"path": "/healthz", "port": port_name, "scheme": "HTTP"},
+        "periodSeconds": 20,
+        "timeoutSeconds": 5,
+        "failureThreshold": 6,
+        "successThreshold": 1,
+    }
+
+
 def secret_volume(name: str, secret_name: str) -> Manifest:
     """Return a volume with the files of a Secret."""
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": SECRET_MODE}}

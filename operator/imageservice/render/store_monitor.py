@@ -13,6 +13,7 @@ from imageservice.api.v1alpha1 import ImageStoreSpec
 from imageservice.manifest import Manifest
 from imageservice.render import glance_config
 from imageservice.render.inputs import StoreInputs
+from imageservice.render.pods import alive_probe
 from imageservice.render.ports import MONITOR_PORT, MONITOR_PORT_NAME
 from imageservice.render.stores import ceph
 from imageservice.render.stores.members import filesystem_of
@@ -134,13 +135,7 @@ def monitor_container(volume_mounts: Iterable[Manifest]) -> Manifest:
             {"name": "POD_IPS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}},
         ],
         "ports": [{"name": MONITOR_PORT_NAME, "containerPort": MONITOR_PORT, "protocol": "TCP"}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": MONITOR_PORT_NAME, "scheme": "HTTP"},
-            "periodSeconds": 20,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-            "successThreshold": 1,
-        },
+        "livenessProbe": alive_probe(MONITOR_PORT_NAME),
         # 22 MiB, 42 MiB with Ceph, up to 2 MiB more for each Ceph cluster that hangs, and 55 MiB while it counts.
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": list(volume_mounts),

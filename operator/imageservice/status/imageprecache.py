@@ -24,14 +24,15 @@ class Seen:
     """What one pass found.
 
     `outcomes` are what nodes say, None where one does not answer; `states` counts the nodes by how they stand, and
-    `missing_nodes` have no agent yet.
+    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked.
     """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
     images: Sequence[FoundImage] = ()
-    outcomes: Mapping[str, AgentReport | None] | None = None
+    outcomes: Mapping[str, AgentReport | None] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     missing_nodes: int = 0
+    tables: Manifest = field(default_factory=dict)
     revision: str = ""
     seconds_left: int | None = None
     next_window: datetime | None = None
@@ -63,13 +64,16 @@ def status(live: Manifest, seen: Seen, now: str) -> Manifest:
         result["revision"] = seen.revision
     if seen.next_window is not None:
         result["nextWindow"] = seen.next_window.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return result if seen.outcomes is None else result | _tables(seen, seen.outcomes)
+    if seen.seconds_left is not None:
+        result["estimatedSecondsLeft"] = min(seen.seconds_left, MOST_SECONDS)
+    return result | seen.tables
 
 
-def _tables(seen: Seen, outcomes: Mapping[str, AgentReport | None]) -> Manifest:
+def tables(seen: Seen) -> Manifest:
+    """Return the counts and tables of the status, from what the nodes say."""
     rows = {image.id: _Row(image, size=image.size_bytes or 0) for image in seen.images}
-    failing, done, nodes = [], 0, len(outcomes) + seen.missing_nodes
-    for node, found in outcomes.items():
+    failing, done, nodes = [], 0, len(seen.outcomes) + seen.missing_nodes
+    for node, found in seen.outcomes.items():
         if found is None:
             continue
         for image_id, row in rows.items():
@@ -87,7 +91,7 @@ def _tables(seen: Seen, outcomes: Mapping[str, AgentReport | None]) -> Manifest:
                 failing.append((node, image_id, report))
     total = nodes * sum(row.size for row in rows.values())
     is_whole = all(row.cached == nodes for row in rows.values())
-    result: Manifest = {
+    return {
         "nodes": {
             "desired": nodes,
             **{name: seen.states[name] for name in ("cached", "fetching", "pending", "failed")},
@@ -100,9 +104,6 @@ def _tables(seen: Seen, outcomes: Mapping[str, AgentReport | None]) -> Manifest:
         "progressPercent": 100 if is_whole else min(99, done * 100 // total) if total else 0,
         "failingNodes": [_failing(*one) for one in sorted(failing, key=lambda one: one[:2])[:MAX_FAILING_NODES]],
     }
-    if seen.seconds_left is not None:
-        result["estimatedSecondsLeft"] = min(seen.seconds_left, MOST_SECONDS)
-    return result
 
 
 def _worst_first(row: _Row) -> tuple[int, int]:
@@ -150,7 +151,7 @@ def cached(seen: Seen, why_closed: str) -> Condition:
 def _why(seen: Seen) -> str:
     """Return the reasons of the failures, the most frequent first."""
     reasons: Counter[str] = Counter()
-    for found in (seen.outcomes or {}).values():
+    for found in seen.outcomes.values():
         if found is not None:
             reports = (found.images.get(image.id) for image in seen.images)
             reasons.update(str(report.reason) for report in reports if report and report.state is ImageState.FAILED)

@@ -9,8 +9,6 @@ from tests.unit.reconcile.world import NAMESPACE, image_store
 
 from imageservice.agent_report import AgentReport, CacheUse
 from imageservice.glance.agents import AgentError, Reason
-from imageservice.reconcile import imageservice as module
-from imageservice.reconcile import writing
 from imageservice.reconcile.cachepolicy import CachePolicyReconciler
 from imageservice.runtime.kinds import (
     CACHE_POLICY,
@@ -23,19 +21,11 @@ from imageservice.runtime.kinds import (
     SERVICE,
 )
 from imageservice.runtime.settings import Settings
-from imageservice.status.conditions import true
 
 COMPUTE = {"role": "compute"}
 
 
-@pytest.fixture(autouse=True)
-def _keystone_takes_the_user(monkeypatch):
-    async def taken(spec, credentials):
-        return true("IdentityReady", "Authenticated")
-
-    monkeypatch.setattr(module, "identity_ready", taken)
-    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
-    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("written_at_once")
 
 
 class Fleet:

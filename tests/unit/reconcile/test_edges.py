@@ -7,23 +7,13 @@ from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
 from imageservice.api.v1alpha1 import MAX_STORES, ImageService
-from imageservice.reconcile import imageservice as module
-from imageservice.reconcile import writing
 from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, IMAGE_STORE, JOB, POD, SECRET, SERVICE
-from imageservice.status.conditions import true
 
 NFS = {"volume": {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/exports/images"}}}
 UNSCHEDULABLE = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: no"
 
 
-@pytest.fixture(autouse=True)
-def _keystone_takes_the_user(monkeypatch):
-    async def taken(spec, credentials):
-        return true("IdentityReady", "Authenticated")
-
-    monkeypatch.setattr(module, "identity_ready", taken)
-    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
-    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)  # no pass waits for the clock on the wall
+pytestmark = pytest.mark.usefixtures("written_at_once")
 
 
 def add_edge(run, name, **edge):

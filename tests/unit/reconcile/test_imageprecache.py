@@ -11,25 +11,15 @@ from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
-from imageservice.reconcile import imageservice as module
-from imageservice.reconcile import writing
 from imageservice.reconcile.imageprecache import ImagePrecacheReconciler
 from imageservice.runtime.kinds import CACHE_POLICY, ENDPOINT_SLICE, IMAGE_PRECACHE, IMAGE_SERVICE
 from imageservice.runtime.settings import Settings
-from imageservice.status.conditions import true
 
 UBUNTU, DEBIAN = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))
 SIZE = 1000
 
 
-@pytest.fixture(autouse=True)
-def _keystone_takes_the_user(monkeypatch):
-    async def taken(spec, credentials):
-        return true("IdentityReady", "Authenticated")
-
-    monkeypatch.setattr(module, "identity_ready", taken)
-    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
-    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("written_at_once")
 
 
 class Node:

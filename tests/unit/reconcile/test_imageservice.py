@@ -15,7 +15,6 @@ from tests.unit.reconcile.world import (
     secret,
 )
 
-from imageservice.reconcile import imageservice as module
 from imageservice.reconcile.imageservice import ImageServiceReconciler
 from imageservice.reconcile.imagestore import ImageStoreReconciler
 from imageservice.runtime.kinds import (
@@ -30,7 +29,6 @@ from imageservice.runtime.kinds import (
     SERVICE,
 )
 from imageservice.runtime.settings import Settings
-from imageservice.status.conditions import true
 
 
 class Run:
@@ -94,14 +92,6 @@ class Run:
     def verdict(self, type_="Ready"):
         found = self.conditions()[type_]
         return found["status"], found["reason"]
-
-
-@pytest.fixture(autouse=True)
-def _keystone_takes_the_user(monkeypatch):
-    async def taken(spec, credentials):
-        return true("IdentityReady", "Authenticated")
-
-    monkeypatch.setattr(module, "identity_ready", taken)
 
 
 async def test_the_schema_comes_before_the_pods_and_is_contracted_after_them():

@@ -5,13 +5,10 @@ from tests.unit.reconcile.test_edges import add_edge, fall_over
 from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
-from imageservice.reconcile import imageservice as module
 from imageservice.reconcile import stores as module_of_stores
-from imageservice.reconcile import writing
 from imageservice.reconcile.leaving import FORCE_ANNOTATION
 from imageservice.reconcile.stores import FINALIZER
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE
-from imageservice.status.conditions import true
 from imageservice.store_report import ImageCount, StoreReason, StoreReport
 
 CENTRE = f"http://glance-api.{NAMESPACE}.svc.cluster.local:9293"
@@ -19,14 +16,7 @@ EDGE = f"http://glance-edge-dcn0.{NAMESPACE}.svc.cluster.local:9293"
 NFS = {"volume": {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/exports/images"}}}
 
 
-@pytest.fixture(autouse=True)
-def _keystone_takes_the_user(monkeypatch):
-    async def taken(spec, credentials):
-        return true("IdentityReady", "Authenticated")
-
-    monkeypatch.setattr(module, "identity_ready", taken)
-    monkeypatch.setattr(writing, "PACE_SECONDS", 0.0)
-    monkeypatch.setattr(writing, "COUNTS_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("written_at_once")
 
 
 async def served(*edges):
