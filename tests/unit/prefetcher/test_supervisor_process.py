@@ -127,7 +127,7 @@ def test_a_fetch_that_takes_too_long_is_ended(agent: Scripted) -> None:
 def test_pauses_grow_with_each_failure(agent: Scripted) -> None:
     bad = agent.scripted_image("fail", reason="HashMismatch")
     agent.put_set(bad, backoffSeconds=0.4, maxBackoffSeconds=60)
-    agent.wait(bad, lambda image: image["attempts"] >= 4)
+    wait_for(lambda: len(agent.events("FetchFailed")) >= 4, 30, "it has failed four times")
     pauses = [event["pauseSeconds"] for event in agent.events("FetchFailed")]
     assert pauses[3] >= 2
     assert len(agent.asked("fetch")) in (4, 5)
