@@ -100,9 +100,8 @@ def _children(inputs: ImageServiceInputs, confidential: Sequence[Sensitive]) -> 
         *(store_secret(inputs, store) for store in inputs.stores),
         *(child for site in sites for child in (site.service, site.config, site.budget)),
         database,
-        database_job(inputs, "prepare", database_name),
+        database_job(inputs, "sync", database_name),
         *(site.wanted for site in sites),
-        database_job(inputs, "contract", database_name),
     ]
     return [child for child in children if child is not None]
 

@@ -22,7 +22,6 @@ def test_the_quickstart_renders_to_every_child_in_the_order_of_their_making(caps
         "Secret",
         "Job",
         "Deployment",
-        "Job",
     ]
 
 

@@ -1,4 +1,7 @@
-"""The database steps of an ImageService: expand and migrate before the pods roll, contract after the last old one.
+"""The schema of an ImageService: usable before pods of the release start, contracted after the last older one is gone.
+
+Where no older pod may be left, as in a new ImageService, one Job does both (`sync`). Else `prepare` comes before the
+roll-out and `sync` after it, so that in the end there is the same one Job, whatever the way.
 
 Each step is a Job whose name holds a hash of all that it does: the Job that is there, and how it ended, is the only
 memory. The script in it asks `glance-manage db check` what is left to do, so running it again does nothing.
@@ -25,8 +28,8 @@ RETRY_SECONDS = 20.0
 PATIENCE_SECONDS = 4.0
 """How long a Job may take before its pods are asked why."""
 STEP_MESSAGES: dict[Step, str] = {
+    "sync": "The database schema is being brought to that of the release.",
     "prepare": "The database schema is being expanded and migrated.",
-    "contract": "The database schema is being contracted.",
 }
 
 
@@ -34,6 +37,7 @@ STEP_MESSAGES: dict[Step, str] = {
 class StepResult:
     """Whether a step is done and, while it is not, the condition that says why. `job` and `secret` are to be kept."""
 
+    step: Step
     done: bool
     condition: Condition | None
     job: str
@@ -50,25 +54,31 @@ class DatabaseSteps:
         self._inputs = inputs
         self._secrets = secrets
 
+    async def make_usable(self, now: datetime, *, is_alone: bool) -> StepResult:
+        """Bring the schema to where pods of the release can work. `is_alone`: no older pod may be left."""
+        done = next((step for step in STEP_MESSAGES if self._is_complete(step)), None)
+        return await self.run(done or ("sync" if is_alone else "prepare"), now)
+
     async def run(self, step: Step, now: datetime) -> StepResult:
         """Bring `step` forward by one: start its Job, watch it, or throw a failed one away after a pause."""
         secret = database_secret(self._inputs)
         secret_name = secret["metadata"]["name"]
-        wanted = database_job(self._inputs, step, secret_name)
+        wanted = self._job(step)
         name = wanted["metadata"]["name"]
         job = await read_own(self._kube, JOB, self._owner, name)
         await ensure(self._kube, SECRET, self._owner, secret, unique=True)
         busy = await self._clear_others(name) if job is None else None
         if busy:
-            return StepResult(False, busy, name, secret_name, requeue_after=RETRY_SECONDS)
+            return StepResult(step, False, busy, name, secret_name, requeue_after=RETRY_SECONDS)
         job = await write(self._kube, JOB, wanted, job)
         pods = await self._pods(job) if _wants_explaining(job, now) else []
         progress = jobs.read(job, pods, self._secrets)
         if progress.state is JobState.COMPLETE:
-            return StepResult(True, None, name, secret_name)
+            return StepResult(step, True, None, name, secret_name)
         if progress.state is JobState.FAILED:
             await self._try_again(job, progress, now)
-        return StepResult(False, _condition(step, progress), name, secret_name, requeue_after=_look_again(progress))
+        condition = _condition(step, progress)
+        return StepResult(step, False, condition, name, secret_name, requeue_after=_look_again(progress))
 
     async def clear(self, secrets: set[str], jobs: set[str]) -> None:
         """Delete the Secrets and Jobs of earlier schemas, but those of these names."""
@@ -81,6 +91,14 @@ class DatabaseSteps:
             prune(self._kube, SECRET, self._owner, labels, is_kept),
             prune(self._kube, JOB, self._owner, labels, is_kept),
         )
+
+    def _job(self, step: Step) -> Manifest:
+        return database_job(self._inputs, step, database_secret(self._inputs)["metadata"]["name"])
+
+    def _is_complete(self, step: Step) -> bool:
+        """Tell whether the Job of a step is known to have done its work; where none is known, it is run (again)."""
+        job = self._kube.known(JOB, self._inputs.namespace, self._job(step)["metadata"]["name"])
+        return job is not None and is_controlled_by(job, self._owner) and _is_over(job) == "Complete"
 
     async def _try_again(self, job: Manifest, progress: jobs.JobProgress, now: datetime) -> None:
         """Delete a failed Job once it has stood for a while, so that the next look starts it anew."""

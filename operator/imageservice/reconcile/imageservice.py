@@ -183,12 +183,12 @@ class ImageServiceReconciler:
         await workloads.lay_ground(sites, _store_secrets(inputs))
         seen.set(true(status.CONFIG_RENDERED, "Rendered", "The configuration is written."))
         steps = DatabaseSteps(self._kube, live, inputs, current.secrets)
-        prepare = await steps.run("prepare", self._clock())
-        current.look_again(prepare.requeue_after)
-        if not prepare.done:
-            seen.set(_database(prepare))
+        usable = await steps.make_usable(self._clock(), is_alone=await self._is_alone(current, inputs))
+        current.look_again(usable.requeue_after)
+        if not usable.done:
+            seen.set(_database(usable))
             return
-        seen.set(true(status.DATABASE_READY, "SchemaUsable", "The schema is expanded and migrated."))
+        seen.set(_schema(usable))
         await workloads.deploy(sites)
         current.deployments |= {site.inputs.edge: site.deployment for site in sites if site.deployment is not None}
         await workloads.clear_sites(sites, world.edges)
@@ -199,13 +199,23 @@ class ImageServiceReconciler:
             current.look_again(MISSING_SECONDS)
             return
         await workloads.clear_credentials({verdict.store_id for verdict in world.verdicts})
-        contract = await steps.run("contract", self._clock())
-        current.look_again(contract.requeue_after)
-        if contract.done:
-            seen.set(true(status.DATABASE_READY, "SchemaCurrent", "The schema is that of the release."))
-            await steps.clear({prepare.secret}, {prepare.job, contract.job})
-        elif contract.condition and nature(contract.condition.reason) is not Nature.PROGRESS:
-            seen.set(contract.condition)
+        synced = usable if usable.step == "sync" else await steps.run("sync", self._clock())
+        current.look_again(synced.requeue_after)
+        if synced.done:
+            seen.set(_schema(synced))
+            await steps.clear({synced.secret}, {synced.job})
+        elif synced.condition and nature(synced.condition.reason) is not Nature.PROGRESS:
+            seen.set(synced.condition)
+
+    async def _is_alone(self, current: Pass, inputs: ImageServiceInputs) -> bool:
+        """Tell whether no pod of another release may be left, also of those that are on their way out."""
+        release = inputs.release.name
+        deployed = current.deployments.values()
+        return all(
+            one["metadata"].get("labels", {}).get("app.kubernetes.io/version") == release
+            and rollout.read(one).newest_everywhere
+            for one in deployed
+        ) and await self._caches_follow(current.live, inputs)
 
     async def _caches_follow(self, live: Manifest, inputs: ImageServiceInputs) -> bool:
         """Tell whether no pod of a cache runs another release: it needs the schema that the contraction ends."""
@@ -288,6 +298,12 @@ def _store_secrets(inputs: ImageServiceInputs) -> list[Manifest]:
     except ValueError as error:  # ours say no values
         raise Blocked(status.CONFIG_RENDERED, "InvalidValue", str(error)) from error
     return [secret for secret in found if secret is not None]
+
+
+def _schema(step: StepResult) -> Condition:
+    if step.step == "sync":
+        return true(status.DATABASE_READY, "SchemaCurrent", "The schema is that of the release.")
+    return true(status.DATABASE_READY, "SchemaUsable", "The schema is expanded and migrated.")
 
 
 def _database(step: StepResult) -> Condition:

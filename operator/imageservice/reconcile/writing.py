@@ -4,7 +4,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from imageservice.api.v1alpha1 import READY
 from imageservice.manifest import Manifest
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
@@ -12,24 +14,33 @@ from imageservice.runtime.kinds import Kind
 from imageservice.runtime.kube import Conflict, NotFound
 from imageservice.status.conditions import OPTIONAL_TYPES
 from imageservice.status.events import transitions
+from imageservice.status.reasons import Nature, nature
 
 PACE_SECONDS = 1.0
 """What others changed in a status is put back once in so long, where it is not what a condition or a row says."""
 COUNTS_SECONDS = 10.0
 """Counts and words that move during a roll-out are written once in so long; what a condition or a row says, at once."""
+TOGETHER_SECONDS = 2.0
+"""Objects that are applied together come within so long. Of one that is as young, nobody is told what it waits for."""
 _REMEMBERED = 10_000
 
 
 class StatusWriter:
-    """Writes the status of objects of one kind. `clock` counts seconds and never goes back."""
+    """Writes the status of objects of one kind. `clock` counts seconds and never goes back; `now` is the time of day."""
 
     def __init__(
-        self, kube: CachedKube, recorder: EventRecorder, kind: Kind, clock: Callable[[], float] = time.monotonic
+        self,
+        kube: CachedKube,
+        recorder: EventRecorder,
+        kind: Kind,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._kube = kube
         self._recorder = recorder
         self._kind = kind
         self._clock = clock
+        self._now = now
         self._written: dict[str, _Written] = {}
 
     async def write(self, live: Manifest, status: Manifest) -> float | None:
@@ -40,6 +51,8 @@ class StatusWriter:
         before, uid = live.get("status", {}), live["metadata"]["uid"]
         if is_written(status, before):
             return None
+        if not before and _waits(status) and (rest := TOGETHER_SECONDS - self._age(live)) > 0:
+            return rest
         wait = self._wait(uid, before)
         if wait > 0 and _says(before) == _says(status):
             return wait
@@ -59,6 +72,11 @@ class StatusWriter:
             return 0.0
         is_ours = last.content == _fingerprint(before)
         return last.at + (COUNTS_SECONDS if is_ours else PACE_SECONDS) - self._clock()
+
+    def _age(self, live: Manifest) -> float:
+        """Return the age of an object in seconds; where the clock of the API server is another, that of an old one."""
+        age = (self._now() - datetime.fromisoformat(live["metadata"]["creationTimestamp"])).total_seconds()
+        return age if age > -TOGETHER_SECONDS else TOGETHER_SECONDS
 
     def _note(self, uid: str, status: Manifest) -> None:
         if len(self._written) >= _REMEMBERED:
@@ -81,6 +99,12 @@ def _fingerprint(status: Manifest) -> int:
 def _with_status(kind: Kind, live: Manifest, status: Manifest) -> Manifest:
     identity = {name: live["metadata"][name] for name in ("name", "namespace", "uid")}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": identity, "status": status}
+
+
+def _waits(status: Manifest) -> bool:
+    """Tell whether all that is wrong is that something is not there yet."""
+    ready = next((c for c in status["conditions"] if c["type"] == READY), None)
+    return ready is not None and nature(ready["reason"]) is Nature.WAITING
 
 
 def _says(status: Manifest) -> set[tuple[object, ...]]:

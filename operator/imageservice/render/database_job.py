@@ -11,8 +11,8 @@ from imageservice.render.names import child_name, content_hash
 from imageservice.render.pods import empty_dir, pod_spec, secret_volume
 from imageservice.render.secrets import immutable_secret
 
-Step = Literal["prepare", "contract"]
-"""`prepare`: expand and migrate, before pods of the release start. `contract`: after the last older pod is gone."""
+Step = Literal["prepare", "sync"]
+"""`prepare`: expand and migrate, while older pods still run. `sync`: all that, and contract, where none is left."""
 
 DIRECTORY = "/etc/image-service-database"
 SCRIPT = "database.py"

@@ -106,7 +106,7 @@ async def test_the_schema_is_contracted_only_when_no_site_has_old_pods():
         updated = 0 if behind else found["spec"]["replicas"]
         found["status"] = counts | {"updatedReplicas": updated, "readyReplicas": found["spec"]["replicas"]}
     await run.once()
-    assert not [name for name in names(run, JOB) if "contract" in name and not is_old(run, name)]
+    assert not [name for name in names(run, JOB) if "sync" in name and not is_old(run, name)]
     await run.to_the_end()
     assert run.verdict("DatabaseReady") == ("True", "SchemaCurrent")
 

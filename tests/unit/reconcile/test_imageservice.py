@@ -94,11 +94,16 @@ class Run:
         return found["status"], found["reason"]
 
 
-async def test_the_schema_comes_before_the_pods_and_is_contracted_after_them():
+def jobs(run):
+    """The Jobs, by their step and their release."""
+    found = (job["metadata"] for job in run.kube.all(JOB))
+    return sorted((job["name"].split("-")[2], job["labels"]["app.kubernetes.io/version"]) for job in found)
+
+
+async def test_the_schema_comes_before_the_pods():
     run = Run()
     await run.once()
-    [prepare] = run.kube.all(JOB)
-    assert "prepare" in prepare["metadata"]["name"]
+    assert jobs(run) == [("sync", "2026.1")], "where there are no older pods, one Job does all"
     assert run.kube.all(DEPLOYMENT) == []
     assert run.verdict("DatabaseReady") == ("False", "Preparing")
     assert run.verdict() == ("Unknown", "Progressing")
@@ -106,14 +111,37 @@ async def test_the_schema_comes_before_the_pods_and_is_contracted_after_them():
     run.finish_jobs()
     await run.once()
     assert len(run.kube.all(DEPLOYMENT)) == 1
-    assert len(run.kube.all(JOB)) == 1, "no contraction while pods may be older"
+    assert run.verdict("DatabaseReady") == ("True", "SchemaCurrent")
+    await run.to_the_end()
+    assert run.verdict() == ("True", "Ready")
+    assert jobs(run) == [("sync", "2026.1")]
 
+
+async def test_in_an_upgrade_the_schema_is_contracted_when_no_older_pod_is_left():
+    run = Run()
+    await run.to_the_end()
+    run.change(release="2026.2")
+    await run.once()
+    assert jobs(run) == [("prepare", "2026.2"), ("sync", "2026.1")]
+    run.finish_jobs()
+    await run.once()
+    assert run.verdict("DatabaseReady") == ("True", "SchemaUsable")
+    assert len(jobs(run)) == 2, "no contraction while pods may be older"
     run.roll_out()
     await run.once()
-    assert len(run.kube.all(JOB)) == 2
+    assert ("sync", "2026.2") in jobs(run)
     await run.to_the_end()
+    assert jobs(run) == [("sync", "2026.2")], "as of one that was created so"
     assert run.verdict("DatabaseReady") == ("True", "SchemaCurrent")
-    assert run.verdict() == ("True", "Ready")
+
+
+async def test_a_lost_job_is_made_again_as_it_was():
+    run = Run()
+    await run.to_the_end()
+    [job] = run.kube.all(JOB)
+    await run.kube.delete(JOB, job)
+    await run.to_the_end()
+    assert [one["metadata"]["name"] for one in run.kube.all(JOB)] == [job["metadata"]["name"]]
 
 
 async def test_a_settled_world_is_not_written_to():

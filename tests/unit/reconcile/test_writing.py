@@ -1,9 +1,17 @@
 """When a status is written, and when not yet."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from tests.unit.reconcile.world import Events, image_service, quickstart
 
-from imageservice.reconcile.writing import COUNTS_SECONDS, PACE_SECONDS, StatusWriter, is_written
+from imageservice.reconcile.writing import (
+    COUNTS_SECONDS,
+    PACE_SECONDS,
+    TOGETHER_SECONDS,
+    StatusWriter,
+    is_written,
+)
 from imageservice.runtime.kinds import IMAGE_SERVICE
 
 
@@ -19,7 +27,8 @@ def written(*conditions, **fields):
 class World:
     def __init__(self):
         self.kube, self.events, self.now = quickstart(), Events(), 100.0
-        self.writer = StatusWriter(self.kube, self.events, IMAGE_SERVICE, lambda: self.now)
+        self.time = datetime.now(UTC)
+        self.writer = StatusWriter(self.kube, self.events, IMAGE_SERVICE, lambda: self.now, lambda: self.time)
 
     async def write(self, status):
         live = self.kube.find(IMAGE_SERVICE, "glance")
@@ -87,3 +96,21 @@ def test_a_condition_of_others_is_theirs_and_one_of_ours_that_ended_is_not():
     wanted = written(condition())
     assert is_written(wanted, written(condition("Theirs"), condition()))
     assert not is_written(wanted, written(condition(), condition("Stalled", "True")))
+
+
+@pytest.mark.parametrize(
+    ("age", "reason", "is_told"),
+    [(0.5, "NoStore", False), (2.5, "NoStore", True), (0.5, "InvalidSpec", True), (-3600, "NoStore", True)],
+)
+async def test_of_an_object_as_young_as_what_it_waits_for_may_be_nothing_is_told(world, age, reason, is_told):
+    live = world.kube.find(IMAGE_SERVICE, "glance")
+    world.time = datetime.fromisoformat(live["metadata"]["creationTimestamp"]) + timedelta(seconds=age)
+    rest = await world.write(written(condition(status="False", reason=reason)))
+    assert rest == (None if is_told else pytest.approx(TOGETHER_SECONDS - age))
+    assert ("status" in world.kube.find(IMAGE_SERVICE, "glance")) == is_told
+
+
+async def test_what_an_object_waits_for_that_has_told_before_is_told_at_once(world):
+    await world.write(written())
+    assert await world.write(written(condition(status="False", reason="NoStore"))) is None
+    assert world.status["conditions"][0]["reason"] == "NoStore"

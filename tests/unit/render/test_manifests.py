@@ -34,7 +34,7 @@ def children(inputs: ImageServiceInputs) -> list[Manifest]:
         service(inputs),
         deployment(inputs, config["metadata"]["name"]),
         database_job(inputs, "prepare", database["metadata"]["name"]),
-        database_job(inputs, "contract", database["metadata"]["name"]),
+        database_job(inputs, "sync", database["metadata"]["name"]),
         *([budget] if budget else []),
         *(secret for store in in_order(inputs) if (secret := store_secret(inputs, store))),
     ]
@@ -241,8 +241,8 @@ def test_resources_are_those_of_the_spec_and_none_where_it_has_none() -> None:
 
 
 def test_jobs_run_where_the_api_runs_and_pull_the_same_image() -> None:
-    api, prepare, contract = (template["spec"] for template in pod_templates(samples.inputs(**FULL)))
-    for job in (prepare, contract):
+    api, prepare, sync = (template["spec"] for template in pod_templates(samples.inputs(**FULL)))
+    for job in (prepare, sync):
         for field in ("nodeSelector", "tolerations", "imagePullSecrets"):
             assert job[field] == api[field]
         assert job["containers"][0]["image"] == api["containers"][0]["image"]
@@ -257,7 +257,7 @@ def test_a_job_is_another_one_as_soon_as_it_would_do_something_else() -> None:
             samples.inputs(release="2026.2"),
             samples.inputs(database_url="mysql://other/x"),
         )
-        for step in ("prepare", "contract")
+        for step in ("prepare", "sync")
     ]
     assert len(set(names)) == 6
 

@@ -13,7 +13,7 @@ LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 OBJECT_NAMES = st.lists(LABEL, min_size=1, max_size=6).map(".".join).map(lambda name: name[:253].rstrip(".-"))
 """What Kubernetes takes for the name of an object: a DNS-1123 subdomain."""
 STORE_IDS = st.from_regex(r"[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
-SUFFIXES = ("api", "config-0123456789", "database-0123456789", "database-contract-0123456789")
+SUFFIXES = ("api", "config-0123456789", "database-0123456789", "database-prepare-0123456789")
 LONGEST = ".".join(["a" * 63] * 4)[:253]
 
 

@@ -1,8 +1,8 @@
-"""Bring the database of Glance to the schema of this image's release: `database.py prepare|contract`.
+"""Bring the database of Glance to the schema of this image's release: `database.py prepare|sync`.
 
 `prepare` does what may be done while pods of the older release still run: expand and migrate, and on an empty database
-everything; then it loads the metadata definitions. `contract` does the rest once the last old pod is gone. What is left
-to do is what `glance-manage db check` says, so either step may run again at any time.
+everything. `sync` does all that, and contracts: for where no such pod is left, or never was one. Both load the metadata
+definitions. What is left to do is what `glance-manage db check` says, so either step may run again at any time.
 
 Runs in the Glance image. Beside this file lie `url`, the SQLAlchemy URL of the database, and `glance-manage.conf`. A
 failure leaves one JSON object {"reason", "message"} in the termination message of the container. Neither that nor the
@@ -175,7 +175,20 @@ def last_error(output: str) -> str:
 
 
 def prepare(database: Database) -> None:
-    """Expand and migrate; on an empty database do everything."""
+    """Do what pods of an older release do not mind."""
+    bring_forward(database)
+    load_metadefs(database)
+
+
+def sync(database: Database) -> None:
+    """Do everything."""
+    if bring_forward(database) == CONTRACT:
+        database.must("contract")
+    load_metadefs(database)
+
+
+def bring_forward(database: Database) -> int:
+    """Expand and migrate; on an empty database do everything. Return what is left to do, as `db check` would."""
     tables = database.tables()
     strangers = [table for table in tables if not GLANCE_TABLE.fullmatch(table)]
     if strangers and "images" not in tables:
@@ -185,10 +198,9 @@ def prepare(database: Database) -> None:
             "own: it belongs to something else. Give Glance a database of its own.",
         )
     try:
-        if not tables or database.dialect not in ONLINE_DATABASES:
-            database.must("sync")
-        else:
-            expand_and_migrate(database)
+        if tables and database.dialect in ONLINE_DATABASES:
+            return expand_and_migrate(database)
+        database.must("sync")
     except Failure as failure:
         # Most databases cannot take back half of a migration. Where the very first one was cut short, nothing is lost.
         if failure.reason != "MigrationFailed" or not tables or strangers or database.has_rows(tables):
@@ -196,16 +208,7 @@ def prepare(database: Database) -> None:
         say("no table has a row: the first migration was cut short, starting anew")
         database.drop(tables)
         database.must("sync")
-    load_metadefs(database)
-
-
-def contract(database: Database) -> None:
-    """Contract, where that is left to do."""
-    database.tables()
-    if database.dialect not in ONLINE_DATABASES:
-        database.must("sync")
-    elif expand_and_migrate(database) == CONTRACT:
-        database.must("contract")
+    return UP_TO_DATE
 
 
 def expand_and_migrate(database: Database) -> int:
@@ -236,7 +239,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Do the step that the command line names; return the exit code."""
-    steps = {"prepare": prepare, "contract": contract}
+    steps = {"prepare": prepare, "sync": sync}
     try:
         steps[sys.argv[1]](Database((HERE / "url").read_text("utf-8")))
     except Failure as failure:
