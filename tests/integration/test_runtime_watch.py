@@ -460,7 +460,7 @@ async def test_nothing_is_lost_when_watches_break_and_go_on(
 async def test_a_watch_that_falls_silent_is_begun_anew(
     proxy: Proxy, kube: KubeApi, others: KubeApi, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imageservice.runtime.watch.SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr("imageservice.runtime.engine.SILENCE_SECONDS", 3.0)
     service = await others.create(IMAGE_SERVICE, image_service(namespace))
     gone = await others.create(SECRET, child_secret(service))
     observer = Observer(await proxy.start(), kube, namespace)

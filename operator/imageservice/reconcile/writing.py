@@ -26,7 +26,7 @@ _REMEMBERED = 10_000
 
 
 class StatusWriter:
-    """Writes the status of objects of one kind. `clock` counts seconds and never goes back; `now` is the time of day."""
+    """Writes the status of objects of one kind. `clock` counts seconds, `now` is the time of day."""
 
     def __init__(
         self,

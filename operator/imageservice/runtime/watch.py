@@ -1,4 +1,4 @@
-"""Watches, on kopf's event engine: the only place that knows kopf.
+"""Watches, on kopf's event engine: the only place, with `engine.py`, that knows kopf.
 
 Of kopf only `on.event` is used, which writes nothing: no finalizer, no annotation, no status. Its handlers work out
 keys and put them in the queue. kopf reaches the API server over a session of ours, so that it carries our token, is
@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import aiohttp
@@ -22,6 +22,7 @@ import kopf
 from imageservice.manifest import Manifest
 from imageservice.render.labels import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.runtime.connection import Connection
+from imageservice.runtime.engine import SERVER_SECONDS, AllTasks, Backoffs, NoMemories, engine_settings
 from imageservice.runtime.kinds import Key, Kind
 from imageservice.runtime.kube import METADATA, METADATA_LIST, ApiError, KubeApi
 from imageservice.runtime.metrics import Metrics
@@ -35,31 +36,14 @@ MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 SELECTORS = {kind: MANAGED_SELECTOR for kind in WATCHED_KINDS if kind not in (*OWN_KINDS, *METADATA_KINDS)}
 """Label selectors of the watches, by kind: of most kinds only the children are of interest."""
 
-PAGE_SIZE = 500
-SERVER_SECONDS = 600
-SILENCE_SECONDS = 70.0
-"""The API server sends a bookmark every minute, so a watch silent for longer is dead and begun anew."""
-REQUEST_SECONDS = 30.0
-CONNECT_SECONDS = 10.0
 LISTS_SECONDS = 10.0
 """How long the first lists are waited for before what is known by then is served."""
 CRD_RETRY_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 30.0
 TASK_END_SECONDS = 3.0
 
 GROUP_VERSION = OWN_KINDS[0].api_version
 
 _Scope = tuple[Kind, str | None]
-
-
-class Backoffs:
-    """Pauses between tries of one request, in seconds: without end, so that an outage of any length is waited out."""
-
-    def __iter__(self) -> Iterator[float]:
-        pause = 1.0
-        while True:
-            yield pause * random.uniform(1.0, 1.5)  # noqa: S311
-            pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
 
 class Watch:
@@ -196,7 +180,8 @@ class Watch:
             with scope.entered():
                 tasks = await kopf.spawn_tasks(
                     registry=self._registry(),
-                    settings=engine_settings(),
+                    settings=engine_settings(SELECTORS),
+                    memories=NoMemories(),
                     # kopf would make one of the user's name, and a container's user may have none.
                     identity="image-service-operator",
                     standalone=True,
@@ -206,7 +191,7 @@ class Watch:
                 )
                 self._after_start()
                 self._started.set()
-                await kopf.run_tasks(tasks, ignored=_AllTasks())
+                await kopf.run_tasks(tasks, ignored=AllTasks())
         finally:
             await scope.end(TASK_END_SECONDS)
             if self._session is not None:
@@ -314,71 +299,3 @@ class Watch:
         self._waiting_for.discard(scope)
         if not self._waiting_for:
             self._all_listed.set()
-
-
-class _AllTasks:
-    """A collection that every task is in."""
-
-    def __contains__(self, task: object) -> bool:
-        return True
-
-
-class NoDiffBase(kopf.DiffBaseStorage):  # type: ignore[misc]  # kopf tells no types of its names
-    """What kopf needs for handlers of changes, of which there are none: it would copy every object for it."""
-
-    def build(self, **_: Any) -> Any:
-        """Return nothing to compare with."""
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        """Return that nothing was stored."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Store nothing."""
-
-
-class NoProgress(kopf.ProgressStorage):  # type: ignore[misc]
-    """The same for the progress of such handlers."""
-
-    def fetch(self, **_: Any) -> Any:
-        """Return that nothing was stored."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Store nothing."""
-
-    def purge(self, **_: Any) -> None:
-        """Take nothing away."""
-
-    def touch(self, **_: Any) -> None:
-        """Mark nothing."""
-
-    def clear(self, *, essence: Any) -> Any:
-        """Return what was given, for nothing of ours is in it."""
-        return essence
-
-
-def engine_settings() -> kopf.OperatorSettings:
-    """Return how kopf is to work: it writes nothing, watches no more than it must, and never gives up on a request."""
-    settings = kopf.OperatorSettings()
-    settings.persistence.finalizer = "imageservice.dev/event-engine-unused"  # kopf removes this one wherever it sees it
-    settings.persistence.diffbase_storage = NoDiffBase()
-    settings.persistence.progress_storage = NoProgress()
-    settings.posting.enabled = False
-    settings.scanning.disabled = True
-    settings.peering.standalone = True
-    settings.process.ultimate_exiting_timeout = None
-    settings.queueing.idle_timeout = 1.0
-    settings.networking.request_timeout = REQUEST_SECONDS
-    settings.networking.connect_timeout = CONNECT_SECONDS
-    settings.networking.error_backoffs = Backoffs()
-    settings.networking.enforce_retry_after = True
-    settings.watching.server_timeout = SERVER_SECONDS
-    settings.watching.connect_timeout = CONNECT_SECONDS
-    settings.watching.inactivity_timeout = SILENCE_SECONDS
-    settings.watching.reconnect_backoff = 0.5
-    settings.watching.chunk_size = PAGE_SIZE
-    for kind, selector in SELECTORS.items():
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
-    return settings
