@@ -51,7 +51,7 @@ class StatusWriter:
         before, uid = live.get("status", {}), live["metadata"]["uid"]
         if is_written(status, before):
             return None
-        if not before and _waits(status) and (rest := TOGETHER_SECONDS - self._age(live)) > 0:
+        if "observedGeneration" not in before and _waits(status) and (rest := TOGETHER_SECONDS - self._age(live)) > 0:
             return rest
         wait = self._wait(uid, before)
         if wait > 0 and _says(before) == _says(status):
