@@ -48,6 +48,9 @@ _ALWAYS_THERE = (DEPLOYMENT, SERVICE, SECRET)
 SETTLE_SECONDS = 0.05
 """Changes of a child come in bursts (a roll-out, several controllers): one look this much later sees them all."""
 
+HEAD_START_SECONDS = 0.5
+"""By how much the objects that lack a child at a start come before those that are only to be confirmed."""
+
 _Add = Callable[[Key, Urgency, float], None]
 
 
@@ -137,12 +140,12 @@ class SeenObjects:
             for seen in objects.values():
                 if seen.owner is not None:
                     have[seen.owner].add(kind)
-        keys = set()
-        for kind in OWN_KINDS:
-            for seen in self._by_uid[kind].values():
-                self.add(seen.key, _first_urgency(seen, have.get(seen.key, set())), 0.0)
-                keys.add(seen.key)
-        return keys
+        own = [seen for kind in OWN_KINDS for seen in self._by_uid[kind].values()]
+        found = {seen.key: _first_urgency(seen, have.get(seen.key, set())) for seen in own}
+        later = HEAD_START_SECONDS if Urgency.MISSING in found.values() else 0.0
+        for key, urgency in found.items():
+            self.add(key, urgency, later if urgency is Urgency.CONFIRM else 0.0)
+        return set(found)
 
     def _keep(self, now: Seen, before: Seen | None) -> None:
         self._by_uid[now.key.kind][now.uid] = now
