@@ -109,6 +109,7 @@ class ImagePrecacheReconciler:
         spec, namespace = found.spec, live["metadata"]["namespace"]
         seen.set(true(ACCEPTED, "Accepted", "The spec is valid."))
         token = await self._token(namespace, spec.image_service_ref.name)
+        seen.secrets = [token]
         everywhere, here = await self._agents(namespace, spec, token, current)
         wanted = await self._images(namespace, spec, token)
         seen.images = wanted.images

@@ -9,8 +9,10 @@ from imageservice.agent_report import AgentReport, ImageReport, ImageState
 from imageservice.api.v1alpha1 import MAX_FAILING_NODES, MAX_IMAGE_ROWS
 from imageservice.found_images import FoundImage
 from imageservice.manifest import Manifest
+from imageservice.sensitive import Sensitive
 from imageservice.status.conditions import Condition, complete, false, merge, shorten, summarise, true
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
+from imageservice.status.masking import redact
 
 ORDER = (ACCEPTED, RESOLVED_REFS)
 CACHED = "Cached"
@@ -24,7 +26,8 @@ class Seen:
     """What one pass found.
 
     `outcomes` are what nodes say, None where one does not answer; `states` counts the nodes by how they stand, and
-    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked.
+    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked. `secrets`
+    are masked in what is repeated of the words of others.
     """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
@@ -36,6 +39,7 @@ class Seen:
     revision: str = ""
     seconds_left: int | None = None
     next_window: datetime | None = None
+    secrets: Sequence[Sensitive] = ()
 
     def set(self, condition: Condition) -> None:
         """Note a condition."""
@@ -97,12 +101,14 @@ def tables(seen: Seen) -> Manifest:
             **{name: seen.states[name] for name in ("cached", "fetching", "pending", "failed")},
             "unavailable": seen.states["unavailable"] + seen.missing_nodes,
         },
-        "images": [_image(row) for row in sorted(rows.values(), key=_worst_first)[:MAX_IMAGE_ROWS]],
+        "images": [_image(row, seen.secrets) for row in sorted(rows.values(), key=_worst_first)[:MAX_IMAGE_ROWS]],
         "imagesTotal": len(rows),
         "bytesDone": done,
         "bytesTotal": total,
         "progressPercent": 100 if is_whole else min(99, done * 100 // total) if total else 0,
-        "failingNodes": [_failing(*one) for one in sorted(failing, key=lambda one: one[:2])[:MAX_FAILING_NODES]],
+        "failingNodes": [
+            _failing(*one, seen.secrets) for one in sorted(failing, key=lambda one: one[:2])[:MAX_FAILING_NODES]
+        ],
     }
 
 
@@ -110,22 +116,23 @@ def _worst_first(row: _Row) -> tuple[int, int]:
     return -row.failed, row.cached
 
 
-def _image(row: _Row) -> Manifest:
+def _image(row: _Row, secrets: Sequence[Sensitive]) -> Manifest:
+    name = redact(row.image.name, secrets)
     return {
         "id": row.image.id,
-        **({"name": row.image.name} if row.image.name else {}),
+        **({"name": name} if name else {}),
         **({"sizeBytes": row.size} if row.size else {}),
         "cachedNodes": row.cached,
         "failedNodes": row.failed,
     }
 
 
-def _failing(node: str, image_id: str, report: ImageReport) -> Manifest:
+def _failing(node: str, image_id: str, report: ImageReport, secrets: Sequence[Sensitive]) -> Manifest:
     return {
         "node": node,
         "imageID": image_id,
         "reason": str(report.reason),
-        "message": shorten(report.message, MESSAGE_LIMIT),
+        "message": shorten(redact(report.message, secrets), MESSAGE_LIMIT),
         "attempts": report.attempts,
     }
 
