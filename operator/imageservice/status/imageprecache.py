@@ -26,8 +26,8 @@ class Seen:
     """What one pass found.
 
     `outcomes` are what nodes say, None where one does not answer; `states` counts the nodes by how they stand, and
-    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked. `secrets`
-    are masked in what is repeated of the words of others.
+    `missing_nodes` have no agent yet; `awaits_nodes` where it is not known yet which nodes there are. `tables` are made
+    of these (`tables`), empty where no node was asked. `secrets` are masked in what is repeated of the words of others.
     """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class Seen:
     outcomes: Mapping[str, AgentReport | None] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     missing_nodes: int = 0
+    awaits_nodes: bool = False
     tables: Manifest = field(default_factory=dict)
     revision: str = ""
     seconds_left: int | None = None
@@ -141,6 +142,8 @@ def cached(seen: Seen, why_closed: str) -> Condition:
     """Return whether every image is on every node. `why_closed` is the reason why no node may fetch now, if any."""
     nodes = sum(seen.states.values()) + seen.missing_nodes
     told = f"{seen.states['cached']} of {nodes} nodes have all of {len(seen.images)} images"
+    if not nodes and seen.awaits_nodes:
+        return false(CACHED, "PodsNotReady", "The CachePolicies have no pods yet.")
     if not nodes:
         return false(CACHED, "NoNodeMatches", "No node with a cache has the labels that `nodeSelector` asks for.")
     if seen.states["failed"]:

@@ -230,6 +230,19 @@ class TestTrouble:
         worst = run.table()["images"][0]
         assert (worst["id"], worst["cachedNodes"], worst["failedNodes"]) == (UBUNTU, 0, 2)
 
+    async def test_a_cache_that_has_no_nodes_yet_is_awaited(self):
+        run = Precaches()
+        await run.to_the_end()
+        run.add()
+        await run.pass_over()
+        run.precache()
+        await run.fill()
+        assert run.precache_said() == ("Unknown", "Progressing")
+        run.roll_nodes(desired=0, ready=0, updated=0)
+        await run.pass_over()
+        await run.fill()
+        assert run.precache_said() == ("False", "NoNodeMatches")
+
     async def test_a_node_that_repeats_its_token_is_quoted_without_it(self):
         run = await cached_service("a")
         run.precache()
