@@ -12,8 +12,8 @@ makes from others and makes anew all the time (DERIVED) is left out. `end_state`
 - times become `<time>`, generations that were observed become `current` or say how far they are behind;
 - names that end in a hash of the content (`glance-config-0a1b2c3d4e`: salted with a uid) become `glance-config#1`,
   numbered by content where there are several, wherever they stand;
-- the hash of the stores' files in a pod template, salted with a uid, becomes a word that says whether it is that of the
-  files that the pods have;
+- the hash of the stores' files in a pod template, salted with a uid, and the agents' token, salted with the namespace,
+  become words that say whether they are those of the files that the pods have, and of the database;
 - what the API server alone chooses (resourceVersion, managedFields, clusterIP) goes, and so do the words of
   Kubernetes' own controllers in conditions, which name pods and ReplicaSets.
 
@@ -31,7 +31,11 @@ from typing import Any
 
 from tests.api_client import ApiClient, Manifest
 
+from imageservice.render.agent_token import TOKEN_FILE, agent_token
+from imageservice.render.labels import IMAGE_SERVICE_LABEL
+from imageservice.render.names import label_value
 from imageservice.render.secrets import slow_hash
+from imageservice.sensitive import Sensitive
 
 OUR_GROUP = "imageservice.dev/"
 EndState = Mapping[str, Manifest]
@@ -51,6 +55,7 @@ NAMED_BY_CONTENT = ("Secret", "ConfigMap", "Job")
 _VOLATILE_METADATA = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 _VOLATILE_ANNOTATIONS = (
     "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",  # counts the changes on the way
     "imageservice.dev/spec-hash",  # of what is applied: owner's uid, namespace, names that end in a hash
     "kubectl.kubernetes.io/last-applied-configuration",
 )
@@ -71,8 +76,10 @@ def read(api: ApiClient, namespace: str) -> list[Manifest]:
 
 
 def counts(manifest: Manifest) -> bool:
-    """Tell whether an object belongs to the end state."""
-    return manifest["kind"] not in DERIVED and key_of(manifest) not in OF_THE_CLUSTER
+    """Tell whether an object belongs to the end state: what a pod owns, as the claim of its volume, goes with it."""
+    if manifest["kind"] in DERIVED or key_of(manifest) in OF_THE_CLUSTER:
+        return False
+    return all(owner["kind"] != "Pod" for owner in manifest["metadata"].get("ownerReferences", []))
 
 
 def key_of(manifest: Manifest) -> str:
@@ -93,26 +100,67 @@ def end_state(manifests: Iterable[Manifest], namespace: str, *, numbered: bool =
     """
     objects = [manifest for manifest in manifests if counts(manifest)]
     words = {m["metadata"]["uid"]: f"<uid of {key_of(m)}>" for m in objects} | {namespace: "<namespace>"}
-    plain = _replace([_without_volatile(_with_files_judged(manifest, objects)) for manifest in objects], words)
+    plain = _replace([_without_volatile(_judged(manifest, objects)) for manifest in objects], words)
     for kind in NAMED_BY_CONTENT:
         plain = _replace(plain, _names_by_content(kind, plain, numbered=numbered))
     return {key_of(manifest): manifest for manifest in sorted(plain, key=key_of)}
 
 
+def _judged(manifest: Manifest, objects: list[Manifest]) -> Manifest:
+    """Return an object with words in the place of what is salted, so that no two runs share it."""
+    if manifest["kind"] in ("Deployment", "DaemonSet"):
+        return _with_files_judged(manifest, objects)
+    return _with_token_judged(manifest, objects) if manifest["kind"] == "Secret" else manifest
+
+
 def _with_files_judged(manifest: Manifest, objects: list[Manifest]) -> Manifest:
-    """Return a Deployment with a word in the place of the hash of the stores' files; anything else as it is."""
+    """Return what makes pods with a word in the place of the hash of the stores' files."""
     template = manifest.get("spec", {}).get("template", {})
     told = template.get("metadata", {}).get("annotations", {}).get(_HASH_OF_FILES)
-    if manifest["kind"] != "Deployment" or told is None:
+    if told is None:
         return manifest
     content = json.dumps(_files_read_at_the_start(template, objects), sort_keys=True)
-    salt = manifest["metadata"]["ownerReferences"][0]["uid"]
-    is_current = told == slow_hash(hashlib.sha256(content.encode()).digest(), salt)
+    is_current = told == slow_hash(hashlib.sha256(content.encode()).digest(), _service_uid(manifest, objects))
     copied: Manifest = json.loads(json.dumps(manifest))
     copied["spec"]["template"]["metadata"]["annotations"][_HASH_OF_FILES] = (
         "<of the files that are there>" if is_current else "<of other files>"
     )
     return copied
+
+
+def _with_token_judged(secret: Manifest, objects: list[Manifest]) -> Manifest:
+    """Return a Secret with a word in the place of the agents' token."""
+    data = secret.get("data") or {}
+    if TOKEN_FILE not in data:
+        return secret
+    is_current = _decoded(data[TOKEN_FILE]) == _token(_service_of(secret, objects), objects)
+    word = "<of the database>" if is_current else "<of another database>"
+    return secret | {"data": data | {TOKEN_FILE: base64.b64encode(word.encode()).decode()}}
+
+
+def _token(service: Manifest | None, objects: list[Manifest]) -> str | None:
+    """Return the token that the agents of an ImageService are to have now."""
+    reference = service["spec"]["database"]["secretRef"] if service else {}
+    named = (m.get("data") or {} for m in objects if key_of(m) == f"Secret/{reference.get('name')}")
+    url = next(named, {}).get(reference.get("key", "url"))
+    if service is None or url is None:
+        return None
+    about = service["metadata"]
+    return agent_token(Sensitive(_decoded(url)), about["namespace"], about["name"]).reveal()
+
+
+def _service_of(child: Manifest, objects: list[Manifest]) -> Manifest | None:
+    """Return the ImageService that a child belongs to, also by way of a CachePolicy."""
+    label = child["metadata"].get("labels", {}).get(IMAGE_SERVICE_LABEL)
+    services = (found for found in objects if found["kind"] == "ImageService")
+    return next((found for found in services if label_value(found["metadata"]["name"]) == label), None)
+
+
+def _service_uid(child: Manifest, objects: list[Manifest]) -> str:
+    (owner, *_) = child["metadata"]["ownerReferences"]
+    service = None if owner["kind"] == "ImageService" else _service_of(child, objects)
+    uid: str = service["metadata"]["uid"] if service else owner["uid"]
+    return uid
 
 
 def _files_read_at_the_start(template: Manifest, objects: list[Manifest]) -> dict[str, dict[str, str]]:
@@ -168,10 +216,10 @@ def _replace(manifests: list[Manifest], words: Mapping[str, str]) -> list[Manife
 
     Neither the words nor what they become need escaping in JSON.
     """
-    if not words:
-        return manifests
-    pattern = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
-    replaced: list[Manifest] = json.loads(pattern.sub(lambda found: words[found[0]], json.dumps(manifests)))
+    text = json.dumps(manifests)
+    for word in sorted(words, key=len, reverse=True):  # many times as fast as one regular expression of all
+        text = text.replace(word, words[word])
+    replaced: list[Manifest] = json.loads(text)
     return replaced
 
 

@@ -243,6 +243,7 @@ class ControlPlane:
             # It asks for a token for each of its controllers, one by one: at the default rate that takes 6 s.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
+            "--pvclaimbinder-sync-period=2s",  # a claim that met its volume half made is not looked at before
             f"--service-account-private-key-file={pki}/service-accounts.key",
             f"--root-ca-file={pki}/ca.crt",
             f"--cluster-signing-cert-file={pki}/ca.crt",

@@ -6,7 +6,8 @@ from .control_plane import ControlPlane
 from .errors import ClusterError
 
 _ANNOTATION = "kwok.x-k8s.io/node"
-_CAPACITY = {"cpu": "32", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "110"}
+_CAPACITY = {"cpu": "512", "memory": "4Ti", "ephemeral-storage": "1Ti", "pods": "1000"}
+"""More than all that tests put on a few nodes: nothing of it is taken."""
 
 
 def node_name(index: int) -> str:

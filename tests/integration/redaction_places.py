@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.api_client import ApiClient, Manifest
+from tests.integration.redaction_caches import NodeAgent
 from tests.operator_process import OperatorProcess
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was run and where: the places are read from here. `printed` holds what commands wrote, by command."""
+    """What was run and where: the places are read from here. `printed` holds what commands wrote, by command.
+
+    `agents` are those of nodes, `processes` any others.
+    """
 
     api: ApiClient
     namespaces: Sequence[str]
     operators: Sequence[OperatorProcess]
     printed: dict[str, str] = field(default_factory=dict)
     processes: Sequence[int] = ()
+    agents: Sequence[NodeAgent] = ()
 
     def objects(self) -> Iterator[Manifest]:
         """Yield every object in the namespaces and every object that is in none."""
@@ -79,9 +84,10 @@ def _without_last_words(status: Manifest) -> Manifest:
 
 
 def _logs(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for operator in evidence.operators:
-        for number, line in enumerate(operator.log.read_text().splitlines(), 1):
-            yield f"{operator.log.name}, line {number}", line
+    logs = [operator.log for operator in evidence.operators]
+    for log in [*logs, *(found.agent.directory / "log" for found in evidence.agents)]:
+        for number, line in enumerate(log.read_text().splitlines(), 1):
+            yield f"{log.name}, line {number}", line
 
 
 def _pages(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -91,10 +97,13 @@ def _pages(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 yield path, operator.fetch(path)
             except urllib.error.HTTPError as refusal:
                 yield path, refusal.read().decode()
+    for found in evidence.agents:
+        yield from found.pages()
 
 
 def _processes(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for pid in [*(operator.pid for operator in evidence.operators), *evidence.processes]:
+    of_agents = [pid for found in evidence.agents for pid in found.processes()]
+    for pid in [*(operator.pid for operator in evidence.operators), *evidence.processes, *of_agents]:
         for part in ("cmdline", "environ"):
             yield f"/proc/{pid}/{part}", Path(f"/proc/{pid}/{part}").read_text(errors="replace").replace("\0", "\n")
 
@@ -103,14 +112,15 @@ def _printed(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from evidence.printed.items()
 
 
+ANSWERS = "metrics, health, and what agents of nodes answer"
 PLACES: dict[str, Read] = {
     "logs and the tracebacks in them": _logs,
     "Events": _of_kind("Event"),
     "ConfigMaps": _of_kind("ConfigMap"),
-    "status of our kinds": _of_kind("ImageService", "ImageStore"),
-    "pod templates": _of_kind("Deployment", "ReplicaSet", "Job"),
+    "status of our kinds": _of_kind("ImageService", "ImageStore", "CachePolicy", "ImagePrecache"),
+    "pod templates": _of_kind("Deployment", "ReplicaSet", "DaemonSet", "ControllerRevision", "Job"),
     "names, labels, annotations and all else of every object": _everything_but_what_secrets_are_for,
-    "metrics and health": _pages,
+    ANSWERS: _pages,
     "process arguments and environment": _processes,
     "what commands print": _printed,
 }

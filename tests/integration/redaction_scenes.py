@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tests.api_client import ApiClient, Manifest, Refused
+from tests.caches_stand_in import Behaviour
+from tests.integration import redaction_caches
 from tests.integration.objects import image_service, image_store
 from tests.integration.redaction_forms import Planted
 from tests.integration.redaction_keystone import CLOSED
@@ -33,7 +35,7 @@ class Scene:
 
     `login` is the path of an `authURL` at the parrot, or a whole one, None for a proper Keystone; `known` tells which
     users that knows. `raw` is what else is in which key of which Secret. `shapes` are more stores with Secrets of their
-    own; those that are `swapped` get others when all is Ready.
+    own; those that are `swapped` get others when all is Ready. `agents` is how those of the nodes behave.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Scene:
     known: frozenset[str] = frozenset(("user", "admin"))
     shapes: tuple[Shape, ...] = ()
     swapped: bool = False
+    agents: Behaviour = "quick"
+
+    @property
+    def precache(self) -> tuple[str, ...]:
+        """Why the ImagePrecache is not Ready."""
+        return ("FetchFailed",) if self.agents == "repeating" else ()
 
 
 def _bad_url(name: str, url: str) -> Scene:
@@ -64,7 +72,7 @@ APPLICATION_CREDENTIAL = {
 _PUNCTUATION = ODDITIES["quotes"] + ODDITIES["percent"] + ODDITIES["dollar"] + ODDITIES["separators"]
 GOOD = [
     Scene("good-plain", shapes=GOOD_SHAPES),
-    Scene("good-unicode", ODDITIES["unicode"], shapes=GOOD_SHAPES),
+    Scene("good-unicode", ODDITIES["unicode"], shapes=GOOD_SHAPES, agents="repeating"),
     Scene("good-punctuation", _PUNCTUATION, shapes=GOOD_SHAPES),
     Scene("good-lookalike", ODDITIES["base64"] + ODDITIES["address"], shapes=GOOD_SHAPES),
     Scene("kept-unicode", ODDITIES["unicode"], shapes=GOOD_SHAPES, swapped=True),
@@ -134,14 +142,14 @@ class Stage:
         """Return the planted values by whose they are: those of the service's Secrets, and of each store's."""
         names = ("database", "user", "admin", "note")
         of_service = {name: Planted(f"{self.scene.name}/{name}", self.scene.odd) for name in names}
+        of_service["token"] = redaction_caches.token(self.scene.name, self._url(of_service["database"]), self.namespace)
         return of_service | {shape.name: shape.planted(self.scene.name, self.scene.odd) for shape in self.scene.shapes}
 
     def secrets(self) -> list[Manifest]:
         """Return the Secrets that the spec refers to; in each there is a note too that nobody has asked for."""
-        password, note = self.values["database"], self.values["note"]
-        url = self.scene.url.format(value=password.value, head=password.head, encoded=password.encoded)
+        note = self.values["note"]
         contents = {
-            "glance-db": {"url": url},
+            "glance-db": {"url": self._url(self.values["database"])},
             "glance-user": self._login("user", "service"),
             "keystone-admin": self._login("admin", "admin"),
         }
@@ -151,6 +159,9 @@ class Stage:
         several_lines = f"first line\n{note.value}\nlast line"
         made = [_secret(self.namespace, name, {**content, "note": several_lines}) for name, content in contents.items()]
         return made + [self.secret_of(shape) for shape in self.scene.shapes]
+
+    def _url(self, password: Planted) -> str:
+        return self.scene.url.format(value=password.value, head=password.head, encoded=password.encoded)
 
     def secret_of(self, shape: Shape) -> Manifest:
         """Return the Secret of a store, with its value planted in it."""
@@ -169,13 +180,14 @@ class Stage:
 
     def manifests(self) -> list[Manifest]:
         """Return all that a user would apply."""
-        volume = {"type": "EmptyDir", "emptyDir": {}}
+        volume = {"type": "NFS", "nfs": {"server": "nfs.example", "path": "/images"}}
         store = image_store("central", filesystem={"volume": volume})
         needs_pods = self.scene.told[0] in ("Ready", "CatalogRegistered")
         api = {"replicas": 1, "nodeSelector": {} if needs_pods else NOWHERE}
         service = image_service(None, api=api, defaultStore="central")
         service["spec"]["identity"] |= {"authURL": self.auth_url}
-        ours = (store, *(shape.store() for shape in self.scene.shapes), service)
+        stores = (store, *(shape.store() for shape in self.scene.shapes))
+        ours = (*stores, service, *redaction_caches.caches())
         return [*self.secrets(), *(m | {"metadata": {"namespace": self.namespace} | m["metadata"]} for m in ours)]
 
     def swap_secrets(self) -> None:
@@ -191,6 +203,19 @@ class Stage:
             self.condition("CredentialsValid", "ImageStore", shape.name).get("status") == str(good)
             for shape in self.scene.shapes
         )
+
+    def caches_are_told(self) -> bool:
+        """Tell whether it is said how the caches are; in a good scene the CachePolicy is Ready."""
+        told = [
+            self.condition("Ready", kind, name)
+            for kind, name in (
+                ("CachePolicy", redaction_caches.POLICY),
+                ("ImagePrecache", redaction_caches.PRECACHE),
+            )
+        ]
+        if self.scene in GOOD:
+            return told[0].get("status") == "True" and told[1].get("reason") in ("Ready", *self.scene.precache)
+        return all("observedGeneration" in found for found in told)
 
     def create_namespace(self) -> None:
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
@@ -211,7 +236,7 @@ class Stage:
         found = self.condition(type_)
         if found.get("reason") in ("NotEvaluated", "WaitingForAPI", "Pending"):
             return False
-        if not self.stores_are(good=self.scene.shapes != BAD_SHAPES):
+        if not self.stores_are(good=self.scene.shapes != BAD_SHAPES) or not self.caches_are_told():
             return False
         return found.get("status") == status and (not reasons or found.get("reason") in reasons)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from tests import keystone_stand_in
+from tests import caches_stand_in, keystone_stand_in
 from tests.api_client import ApiClient
 from tests.cluster.cluster import Cluster
 from tests.integration import redaction_bug
+from tests.integration.redaction_caches import POLICY, NodeAgent
 from tests.integration.redaction_forms import Leak, Search, written
 from tests.integration.redaction_keystone import parrot
 from tests.integration.redaction_places import PLACES, Evidence
@@ -37,6 +38,7 @@ from imageservice import cli
 
 SCENE_SECONDS = 180
 ON_THE_REAL_KEYSTONE = {"good-unicode", "user-refused", "admin-refused", "application-credential-0"}
+WITH_AN_AGENT = {"good-punctuation", "kept-unicode"}
 NOBODY_PRINTS = ("hexadecimal", "YAML", "base64 after", "MD5", "SHA")
 """Ways of writing a value that no program uses in its last words, and that no masking could find all of."""
 PRINTED = [form for form in written("") if not any(word in form for word in NOBODY_PRINTS)]
@@ -77,17 +79,22 @@ class Theatre:
         with self._ends as stack:
             stand_in = stack.enter_context(keystone_stand_in.running())
             repeats = stack.enter_context(parrot())
-            with running(self.cluster, self._directory / "log", log_level="DEBUG") as operator:
+            programs = stack.enter_context(caches_stand_in.running())
+            settings = programs.settings | {"log_level": "DEBUG"}
+            with running(self.cluster, self._directory / "log", **settings) as operator:
                 for scene in (*GOOD, *BAD, *REFUSED):
-                    self._set_up(self._stage(scene, stand_in, repeats), stack)
+                    stage = self._stage(scene, stand_in, repeats)
+                    programs.behave(stage.namespace, scene.agents)
+                    self._set_up(stage, stack)
                 self._wait(Stage.took_place, self.stages)
                 self._swap_secrets([stage for stage in self.stages if stage.scene.swapped])
                 self._have_pods_speak([stage for stage in self.stages if stage.scene in GOOD])
-                printed = {name: text for stage in self.stages for name, text in self._dry_run(stage)}
-                self._look_around(Evidence(self.api, self._namespaces(), [operator], printed))
+                agents = [self._node_agent(stage, stack) for stage in self.stages if stage.scene.name in WITH_AN_AGENT]
+                printed = {name: text for stage in self.stages for name, text in self._printed(stage)}
+                self._look_around(Evidence(self.api, self._namespaces(), [operator], printed, agents=agents))
             stage = self._stage(BROKEN, stand_in, repeats)
             self._set_up(stage, stack)
-            settings = {"namespaces": stage.namespace, "lease_name": stage.namespace, "log_level": "DEBUG"}
+            settings |= {"namespaces": stage.namespace, "lease_name": stage.namespace}
             broken = BrokenOperator(self.cluster, self._directory / "broken", **settings)
             stack.callback(broken.stop)
             broken.start()
@@ -165,10 +172,12 @@ class Theatre:
         self._wait(lambda stage: stage.stores_are(good=False), stages)
 
     def _have_pods_speak(self, stages: list[Stage]) -> None:
-        """Have the API pods crash, and then the database Job fail, with confidential values in their last words."""
+        """Have the pods of API and cache crash, and then the database Job fail, with confidential last words."""
         for number, stage in enumerate(stages):
-            assert pods_say(stage, "api", f"ERROR cannot start: {words(stage, PRINTED[number % len(PRINTED)])}")
+            for component in ("api", "cache"):
+                assert pods_say(stage, component, f"ERROR cannot start: {words(stage, PRINTED[number % len(PRINTED)])}")
         self._wait(lambda stage: stage.condition("ApiAvailable")["reason"] == "PodCrashing", stages)
+        self._wait(lambda stage: stage.condition("Ready", "CachePolicy", POLICY)["reason"] == "PodCrashing", stages)
         for stage in stages:
             self.api.merge(stage.service(), {"spec": {"api": {"nodeSelector": NOWHERE}}})
         spoken = set()
@@ -181,16 +190,32 @@ class Theatre:
 
         self._wait(failed, stages)
 
-    def _dry_run(self, stage: Stage) -> Iterator[tuple[str, str]]:
-        """Yield what `render` prints of the manifests of a stage: its output, and the same read as YAML."""
+    def _node_agent(self, stage: Stage, stack: contextlib.ExitStack) -> NodeAgent:
+        """Return a running agent with the files of a stage, which has tried in vain to fetch an image."""
+        found = NodeAgent.install(self.api, stage.namespace, self._directory / f"node-{stage.scene.name}")
+        stack.callback(found.agent.kill)
+        found.agent.start()
+        wait_for(found.fails, SCENE_SECONDS, "the agent fails to fetch", pause=0.5)
+        return found
+
+    def _printed(self, stage: Stage) -> Iterator[tuple[str, str]]:
+        """Yield what commands print: `cache`, and `render` of the manifests of a stage, also when read as YAML."""
         file = self._directory / f"{stage.scene.name}.yaml"
         file.write_text(yaml.safe_dump_all(stage.manifests()))
+        out, errors = self._command("render", "-f", str(file))
+        rendered = [json.dumps(document, ensure_ascii=False) for document in yaml.safe_load_all(out)]
+        yield f"render of {stage.scene.name}", "\n".join([out, errors, *rendered])
+        where = ("--kubeconfig", str(self.cluster.kubeconfig), "-n", stage.namespace)
+        for name in ("status", "list") if stage.scene in GOOD else ():
+            yield f"cache {name} of {stage.scene.name}", "\n".join(self._command("cache", name, *where))
+
+    def _command(self, *arguments: str) -> tuple[str, str]:
+        """Return what a command prints, as its output and as errors."""
         out, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            status = cli.main(["render", "-f", str(file)])
+            cli.main(list(arguments))
         assert out.getvalue() or errors.getvalue()
-        rendered = [json.dumps(document, ensure_ascii=False) for document in yaml.safe_load_all(out.getvalue())]
-        yield f"render of {stage.scene.name}, exit {status}", "\n".join([out.getvalue(), errors.getvalue(), *rendered])
+        return out.getvalue(), errors.getvalue()
 
     def _play_the_bug(self, operator: OperatorProcess, stage: Stage) -> None:
         """Have the broken operator come by each of its faults."""

@@ -13,7 +13,7 @@ import pytest
 from tests.api_client import Manifest
 from tests.integration import redaction_bug
 from tests.integration.redaction_forms import Planted, Search, written
-from tests.integration.redaction_places import PLACES, Evidence
+from tests.integration.redaction_places import ANSWERS, PLACES, Evidence
 from tests.integration.redaction_scenes import GOOD, ODDITIES
 from tests.integration.redaction_theatre import PRINTED, Theatre
 from tests.operator_process import OperatorProcess
@@ -54,8 +54,17 @@ def test_the_operator_had_the_values_in_its_hands(theatre, told):
             text = " ".join(base64.b64decode(value).decode() for m in made for value in m["data"].values())
             assert stage.values["user"].head in text, stage.scene.name
             assert stage.values["database"].head in text, stage.scene.name
+            assert stage.values["token"].value in text, stage.scene.name
             for shape in stage.scene.shapes:
                 assert stage.values[shape.name].head in text, (stage.scene.name, shape.name)
+
+
+def test_the_agents_of_nodes_had_them_too_and_those_that_repeat_them_are_masked(theatre):
+    """A real agent could not reach its database; a lying one told its token."""
+    pages = [text for where, text in theatre.texts(ANSWERS) if "of an agent" in where]
+    assert any("DatabaseUnreachable" in text for text in pages)
+    status = [text for _, text in theatre.texts("status of our kinds")]
+    assert any('"message": "was told ***"' in text and '"name": "was told ***"' in text for text in status)
 
 
 def test_the_bug_was_come_by_in_all_its_forms(theatre):
@@ -176,7 +185,7 @@ PLANTINGS: dict[str, Callable[[Theatre, str], Evidence]] = {
     "status of our kinds": in_a_status,
     "pod templates": in_a_pod_template,
     "names, labels, annotations and all else of every object": in_a_label_of_a_secret,
-    "metrics and health": in_metrics,
+    ANSWERS: in_metrics,
     "process arguments and environment": in_arguments,
     "what commands print": in_print,
 }

@@ -2,7 +2,7 @@
 
 IMAGE_SERVICE_TRANSITIONS          how many generated transitions are tried at least (200)
 IMAGE_SERVICE_TRANSITIONS_SEED     which ones (1): the same number gives the same ones
-IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many pairs of namespaces are used at once (16)
+IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namespaces of its own (16)
 """
 
 import os
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests import keystone_stand_in
+from tests import caches_stand_in, keystone_stand_in
 from tests.api_client import ApiClient
+from tests.caches_stand_in import Running
 from tests.cluster.cluster import Cluster
 from tests.keystone_stand_in import KeystoneStandIn
 from tests.operator_process import OperatorProcess, running
@@ -43,7 +44,7 @@ class Effort:
 @pytest.fixture(scope="session")
 def effort() -> Effort:
     """How much is tried."""
-    return Effort(number("TRANSITIONS", FEWEST), number("TRANSITIONS_SEED", 1), number("TRANSITIONS_AT_ONCE", 8))
+    return Effort(number("TRANSITIONS", FEWEST), number("TRANSITIONS_SEED", 1), number("TRANSITIONS_AT_ONCE", 16))
 
 
 @pytest.fixture
@@ -78,23 +79,34 @@ def clouds() -> Iterator[KeystoneStandIn]:
 
 
 @pytest.fixture(scope="module")
+def programs() -> Iterator[Running]:
+    """The programs in the pods."""
+    with caches_stand_in.running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def operator(
-    api: ApiClient, control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory
+    api: ApiClient, programs: Running, control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     """One operator for all namespaces."""
     assert api
     log = tmp_path_factory.mktemp("operator") / "log"
-    with running(control_plane, log, lease_name="transitions", lease_namespace="default") as process:
+    settings = {"lease_name": "transitions", "lease_namespace": "default"} | programs.settings
+    with running(control_plane, log, **settings) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def surroundings(api: ApiClient, clouds: KeystoneStandIn, operator: OperatorProcess) -> Iterator[Surroundings]:
+def surroundings(
+    api: ApiClient, clouds: KeystoneStandIn, programs: Running, operator: OperatorProcess
+) -> Iterator[Surroundings]:
     """What all namespaces share."""
     assert operator
     user = clouds.create_user("robot", "robot-password", "service", "service")
     view = View(api).start()
-    yield Surroundings(api, view, clouds, clouds.create_application_credential(user, "glance", "service"))
+    credential = clouds.create_application_credential(user, "glance", "service")
+    yield Surroundings(api, view, clouds, programs, credential)
     view.stop()
 
 

@@ -73,6 +73,7 @@ class ErrorState:
     """A reason, the object and the condition that carry it, and what has to be otherwise than in the good state.
 
     `overlay`: `Kind/name` -> the object to have in its place, None for none. `serves`: whether what ran before goes on.
+    `beside` is in the good state too.
     `arrange` and `undo` act on what is not in the namespace; `patience` is how long mending may take, in seconds.
     """
 
@@ -86,6 +87,7 @@ class ErrorState:
     undo: Callable[[Home], None] | None = None
     patience: float = 40.0
     name: str = ""
+    beside: Overlay = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.reason} {self.name}".strip()

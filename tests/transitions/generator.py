@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from tests.transitions import schema as schemas
 from tests.transitions import texts
 from tests.transitions.boundaries import boundaries, lowest_and_highest
-from tests.transitions.hints import AT_MOST, Names, hint, pods, usable
+from tests.transitions.hints import AT_MOST, LABELS, NOT_HERE, Names, hint, pods, usable
 from tests.transitions.schema import ABSENT, INT_OR_STRING, KINDS, LIST_KEYS, LIST_TYPE, Kind, Manifest, Schema, Steps
 
 from imageservice.api.v1alpha1 import KINDS as MODEL_KINDS
@@ -197,7 +197,7 @@ def objects(kind: Kind, name: str, names: Names, style: Style, *, full: bool = F
     """Return objects of a kind that the API takes."""
 
     def whole(spec: Manifest) -> Manifest | None:
-        head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}}
+        head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name, "labels": {**LABELS}}}
         return repaired(head | {"spec": spec})
 
     found = Values(replace(names, own=name), style, full=full).at(kind.spec, f"{kind.kind}.spec").map(whole)
@@ -277,6 +277,11 @@ def journeys(draw: st.DrawFn) -> Journey:
     return found[0], found[1], found[2]
 
 
+def journey(number: int, seed: int) -> Journey:
+    """Return the journey at a place among those of a seed."""
+    return texts.one_of_varied(journeys(), number, seed)
+
+
 @cache
 def full_world() -> World:
     """Return a world in which every field of every kind is filled, in as few objects as that takes."""
@@ -303,8 +308,9 @@ def filled(manifest: Manifest) -> set[str]:
 
 
 def labels(kind: Kind) -> set[str]:
-    """Return the labels of all places that an object of the kind can fill."""
-    return set(below_label(kind.spec, f"{kind.kind}.spec"))
+    """Return the labels of all places that an object of the kind can fill here."""
+    found = below_label(kind.spec, f"{kind.kind}.spec")
+    return {label for label in found if not any(re.match(rf"{re.escape(left)}\b", label) for left in NOT_HERE)}
 
 
 def below_label(schema: Schema, label: str) -> Iterator[str]:

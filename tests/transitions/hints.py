@@ -7,6 +7,7 @@ new field needs a line only where most of what is allowed would keep the object 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -33,14 +34,19 @@ CEPH_CONFIG_MAPS = ("ceph-etc",)
 S3_SECRETS = ("bucket-key",)
 STORE_USER_SECRETS = ("store-user",)
 NODE_LABELS = {"kubernetes.io/os": "linux", "type": "kwok"}
+NODES = ("fake-1", "fake-2", "fake-3")
+HOST_PORT = 9292
+"""Stands for a port of the nodes that is free in the namespace where the object is applied."""
+LABELS = {"tier": "gold"}
+"""What generated objects are labelled with, and selectors ask for."""
 
 IMAGE_ID = "3f0e7f1e-5d0c-4c5e-8f6a-2a1c9d7b6e54"
 
 AT_MOST: Mapping[str, tuple[int, int]] = {
     "ImageService": (1, 1),
     "ImageStore": (1, 3),
-    "CachePolicy": (0, 0),  # these two are shown to the API server alone
-    "ImagePrecache": (0, 0),
+    "CachePolicy": (0, 1),  # of two that want one node the older has it: the way would show in the end
+    "ImagePrecache": (0, 2),
 }
 """Fewest and most objects of a kind in one namespace; a kind without a line has up to two."""
 
@@ -108,7 +114,34 @@ STORE_OPTIONS = ("filesystem_store_chunk_size", "swift_store_retry_get_count", "
 """Options without a field, numbers all of them. The drivers for Ceph and S3 have none that every release knows."""
 
 
+def _a_node(names: Names) -> st.SearchStrategy[object]:
+    """Return the labels of a node that no other CachePolicy of the namespace asks for, while there are enough."""
+    number = names.of["CachePolicy"].index(names.own)
+    return st.just({"kubernetes.io/hostname": NODES[number % len(NODES)]})
+
+
+def _target(names: Names) -> st.SearchStrategy[object]:
+    """Return what a cache may be in front of; `usable` sees to it that a store has an edge."""
+    return st.sampled_from(
+        [{"kind": kind, "name": name} for kind in ("ImageService", "ImageStore") for name in names.of[kind]]
+    )
+
+
+def _since_yesterday() -> str:
+    """Return the schedule of a window that opened yesterday, and once a year."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    return f"0 0 {yesterday.day} {yesterday.month} *"
+
+
+_WEEK_SECONDS = 604_800
+OPEN = {"schedule": _since_yesterday(), "durationSeconds": _WEEK_SECONDS}
+CLOSED = {"schedule": "0 0 29 2 *", "durationSeconds": 60, "timeZone": "Europe/Berlin"}
+"""Windows that stay as they are while the tests run: else the end would depend on the hour."""
+
 ALWAYS: Mapping[str, Hint] = {
+    "CachePolicy.spec.exposure.hostPort": _any(HOST_PORT),
+    "CachePolicy.spec.nodeSelector": _a_node,
+    "ImagePrecache.spec.windows": _any([OPEN], [CLOSED], [CLOSED, OPEN]),
     "ImageService.spec.identity.authURL": _any(AUTH_URL),
     "ImageService.spec.api.replicas": _any(0, 0, 0, 0, 1, 1, 2),  # pods cost processor time
     "ImageStore.spec.edge.replicas": _any(1, 1, 2),
@@ -140,21 +173,30 @@ USABLE: Mapping[str, Hint] = {
     "ImageStore.spec.edge.nodeSelector": lambda _names: st.sampled_from(
         [{key: value} for key, value in NODE_LABELS.items()] + [NODE_LABELS]
     ),
+    "CachePolicy.spec.targetRef": _target,
+    "CachePolicy.spec.volume.type": _any("EmptyDir", "HostPath"),
     "ImagePrecache.spec.images": _any(
         [{"id": IMAGE_ID}, {"name": "ubuntu-26.04", "owner": "0b8900c9640f4c0e9d5c5a2ff0d4a9b1"}], [{"name": "debian"}]
     ),
-    "ImagePrecache.spec.windows": _any(
-        [{"schedule": "0 22 * * MON-FRI", "durationSeconds": 28800, "timeZone": "Europe/Berlin"}],
-        [{"schedule": "*/5 * * * *", "durationSeconds": 60}],
+    "ImagePrecache.spec.cachePolicySelector.matchLabels": _any(LABELS),
+    "ImagePrecache.spec.cachePolicySelector.matchExpressions": _any(
+        [
+            {"key": "tier", "operator": "In", "values": ["gold", "silver"]},
+            {"key": "another", "operator": "DoesNotExist"},
+        ],
+        [{"key": "tier", "operator": "Exists"}],
     ),
     "*.nodeSelector": lambda _names: st.sets(st.sampled_from(sorted(NODE_LABELS))).map(
         lambda keys: {key: NODE_LABELS[key] for key in sorted(keys)}
     ),
     "*.topologySpreadConstraints[[]].topologyKey": _any(*NODE_LABELS, "kubernetes.io/hostname"),
-    "*.resources.*.cpu": _any("250m", "0.5", 0, "0.001", "1000m", "1"),
-    "*.resources.*.memory": _any("64Mi", "0.5Gi", 0, "1024Ki", "1000000", "1.5M"),
+    "*esources.*.cpu": _any("250m", "0.5", 0, "0.001", "1000m", "1"),
+    "*esources.*.memory": _any("64Mi", "0.5Gi", 0, "1024Ki", "1000000", "1.5M"),
 }
 """For objects that are to become Ready: what they refer to is there, and their pods find a node."""
+
+NOT_HERE = ("CachePolicy.spec.volume.ephemeral",)
+"""Places that nothing fills, with all below them: no fake node has a provisioner (tests/e2e tries it on real ones)."""
 
 
 def hint(label: str, names: Names, *, usable: bool) -> st.SearchStrategy[object] | None:
@@ -192,11 +234,14 @@ def usable(manifests: Iterable[Manifest]) -> list[Manifest]:
 
     One of several stores is named as the default one, stores that one pod alone can have are served by one, and where
     the service is to be entered in the catalogue, which takes an API that answers, there is a pod. A store has options
-    of its own driver only, and an edge only where several pods can have it.
+    of its own driver only, and an edge only where several pods can have it. A cache is in front of what is there and
+    can be had by many nodes, and images are wanted only where there is a cache.
     """
     objects = [_as_it_can_be(found) if found["kind"] == "ImageStore" else found for found in manifests]
     stores = [manifest for manifest in objects if manifest["kind"] == "ImageStore"]
-    return [_with_its_stores(found, stores) if found["kind"] == "ImageService" else found for found in objects]
+    objects = [_with_its_stores(found, stores) if found["kind"] == "ImageService" else found for found in objects]
+    services = [manifest for manifest in objects if manifest["kind"] == "ImageService"]
+    return _with_caches_in_front(objects, services[0], stores) if services and stores else objects
 
 
 def _as_it_can_be(store: Manifest) -> Manifest:
@@ -222,3 +267,20 @@ def _with_its_stores(service: Manifest, stores: list[Manifest]) -> Manifest:
 
 def _of_one_pod(store: Manifest) -> bool:
     return bool(store["spec"].get("filesystem", {}).get("volume", {}).get("type") == "EmptyDir")
+
+
+def _with_caches_in_front(objects: list[Manifest], service: Manifest, stores: list[Manifest]) -> list[Manifest]:
+    """Return the objects with caches that have a target, or without any where there is nothing to be had by nodes."""
+    edges = [{"kind": "ImageStore", "name": found["metadata"]["name"]} for found in stores if "edge" in found["spec"]]
+    default = service["spec"].get("defaultStore", stores[0]["metadata"]["name"])
+    alone = any(_of_one_pod(found) for found in stores if found["metadata"]["name"] == default)
+    targets = [*([] if alone else [{"kind": "ImageService", "name": service["metadata"]["name"]}]), *edges]
+    if not targets:
+        return [found for found in objects if found["kind"] not in ("CachePolicy", "ImagePrecache")]
+    aimed = [_aimed(found, targets) if found["kind"] == "CachePolicy" else found for found in objects]
+    any_cache = any(found["kind"] == "CachePolicy" for found in aimed)
+    return [found for found in aimed if any_cache or found["kind"] != "ImagePrecache"]
+
+
+def _aimed(policy: Manifest, targets: list[Manifest]) -> Manifest:
+    return policy if policy["spec"]["targetRef"] in targets else changed(policy, ("spec", "targetRef"), targets[0])

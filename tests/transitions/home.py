@@ -4,11 +4,13 @@ import base64
 import json
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api_client import ApiClient, Manifest
+from tests.caches_stand_in import Behaviour, Running
 from tests.end_state import differences, end_state, key_of
 from tests.keystone import ADMIN_PASSWORD, GLANCE_PASSWORD, KeystoneServer
 from tests.keystone_stand_in import KeystoneStandIn
@@ -41,6 +43,7 @@ class Surroundings:
     api: ApiClient
     view: View
     keystone: KeystoneStandIn
+    programs: Running
     credential: ApplicationCredential
 
 
@@ -52,6 +55,8 @@ class Home:
     name: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:10]}")
     _touched: float = field(init=False, default_factory=time.monotonic)
     _empty: list[Manifest] = field(init=False, default_factory=list)
+    _written: dict[str, tuple[Manifest, str]] = field(init=False, default_factory=dict)
+    """What was put here last, with its uid, by `Kind/name`: it is not written again."""
 
     def make(self) -> "Home":
         """Make the namespace, and what is referred to in it."""
@@ -63,9 +68,9 @@ class Home:
         return self
 
     def at_home(self, manifest: Manifest) -> Manifest:
-        """Return an object as it is applied here: in this namespace, with this namespace's Keystone."""
+        """Return an object as it is applied here: in this namespace, with its Keystone and its port of the nodes."""
         text = json.dumps(manifest).replace(hints.AUTH_URL, self.around.keystone.cloud(self.name))
-        found: Manifest = json.loads(text)
+        found: Manifest = json.loads(text.replace(host_port(hints.HOST_PORT), host_port(port_of(self.name))))
         return found | {"metadata": {"namespace": self.name} | found["metadata"]}
 
     @property
@@ -80,23 +85,44 @@ class Home:
         return [*secrets(self.around.credential), *(claim(self.name, name) for name in hints.CLAIMS)]
 
     def objects(self) -> list[Manifest]:
-        """Return all that counts in the namespace, as it is now."""
-        return self.around.view.objects(self.name)
+        """Return all that counts in the namespace, as it is now, with the port of the nodes that stands for all."""
+        return [self._with_any_port(found) for found in self.around.view.objects(self.name)]
+
+    def _with_any_port(self, manifest: Manifest) -> Manifest:
+        if manifest["kind"] not in ("CachePolicy", "DaemonSet"):
+            return manifest
+        text = json.dumps(manifest).replace(host_port(port_of(self.name)), host_port(hints.HOST_PORT))
+        found: Manifest = json.loads(text)
+        return found
+
+    def have_agents(self, behaviour: Behaviour) -> None:
+        """Have the cache agents of the namespace behave so from now on."""
+        self.around.programs.behave(self.name, behaviour)
 
     def find(self, kind: str, name: str) -> Manifest | None:
         """Return an object as it is now."""
         return next((m for m in self.objects() if (m["kind"], m["metadata"]["name"]) == (kind, name)), None)
 
     def put(self, *manifests: Manifest) -> None:
-        """Have objects as given, made or changed; return when they can be seen."""
+        """Have objects as given, made or changed; return when all can be seen."""
+        present = self._present()
+        versions = {}
         for manifest in manifests:
-            written = self._write(self.at_home(manifest))["metadata"]
-            self._await(manifest, lambda found, version=int(written["resourceVersion"]): _version(found) >= version)
+            key = key_of(manifest)
+            live = present.get(key)
+            if live is None or self._written.get(key) != (manifest, live["metadata"]["uid"]):
+                written = self._write(self.at_home(manifest), live)["metadata"]
+                self._written[key] = manifest, written["uid"]
+                versions[key] = int(written["resourceVersion"])
+        if versions:
+            self._await(versions, lambda found, version: _version(found) >= version)
 
-    def _write(self, manifest: Manifest) -> Manifest:
+    def _present(self) -> dict[str, Manifest]:
+        return {key_of(found): found for found in self.around.view.objects(self.name)}
+
+    def _write(self, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Create an object, or replace all of it but what others add: a plain write, as every client can make it."""
         api = self.around.api
-        live = api.find(manifest["kind"], self.name, manifest["metadata"]["name"])
         if live is None:
             return api.create(manifest)
         if manifest["kind"] == "PersistentVolumeClaim":
@@ -108,16 +134,17 @@ class Home:
         """Delete objects; return when they are gone."""
         for manifest in manifests:
             self.around.api.delete(self.at_home(manifest))
-        for manifest in manifests:
-            self._await(manifest, lambda found: found is None)
+        if manifests:
+            self._await(dict.fromkeys(map(key_of, manifests), 0), lambda found, _: found is None)
 
-    def _await(self, manifest: Manifest, seen: Callable[[Manifest | None], bool]) -> None:
-        key = key_of(manifest)
+    def _await(self, versions: Mapping[str, int], seen: Callable[[Manifest | None, int], bool]) -> None:
+        """Wait until all of these can be seen as they are to be: `Kind/name` -> the version that was written."""
 
-        def as_expected() -> bool:
-            return seen(next((found for found in self.objects() if key_of(found) == key), None))
+        def unseen() -> list[str]:
+            present = self._present()
+            return [key for key, version in versions.items() if not seen(present.get(key), version)]
 
-        self.wait(as_expected, lambda: f"{key} is seen as it was written")
+        self.wait(lambda: not unseen(), lambda: f"{unseen()} can be seen as written")
         self._touched = time.monotonic()
 
     def standard(self) -> dict[str, Manifest]:
@@ -208,6 +235,16 @@ class Home:
         self.around.api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
         for name in hints.CLAIMS:
             self.around.api.delete(volume(self.name, name))
+
+
+def port_of(namespace: str) -> int:
+    """Return the port of the nodes that the pods of a namespace may have: two cannot have one on the same node."""
+    return 10_000 + zlib.crc32(namespace.encode()) % 50_000
+
+
+def host_port(number: int) -> str:
+    """Return how a port of the nodes stands in JSON."""
+    return f'"hostPort": {number}'
 
 
 def _version(manifest: Manifest | None) -> int:

@@ -8,7 +8,7 @@ is told to be wrong must be the same, and what was made for the newest spec must
 from collections.abc import Iterable, Mapping
 
 from tests.api_client import Manifest
-from tests.end_state import differences, end_state, key_of
+from tests.end_state import EndState, differences, end_state, key_of, versions
 from tests.transitions.schema import KINDS
 
 from imageservice.status.reasons import REASONS, Nature
@@ -76,13 +76,21 @@ def is_observed(manifest: Manifest) -> bool:
 
 def _unfinished(manifest: Manifest) -> str | None:
     status = manifest.get("status") or {}
-    if status.get("observedGeneration", (seen := manifest["metadata"].get("generation"))) != seen:
+    seen = manifest["metadata"].get("generation")
+    if status.get("observedGeneration", None if manifest["kind"] == "DaemonSet" else seen) != seen:
         return "its controller has not seen its newest spec"
     if manifest["kind"] == "Deployment":
         wanted = manifest["spec"]["replicas"]
         counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
         if counts != [wanted] * 3:
             return f"{wanted} replicas are wanted, there are {counts} (all, updated, available)"
+    if conditions(manifest).get("DatabaseReady", {}).get("reason") == "SchemaUsable":
+        return "its schema is to be contracted when no pod of before is left"
+    if manifest["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled")
+        counts = [status.get(name, 0) for name in ("updatedNumberScheduled", "numberAvailable")]
+        if counts != [wanted] * 2:
+            return f"{wanted} nodes are to have a pod, there are {counts} (updated, available)"
     if manifest["kind"] == "Job" and "Complete" not in conditions(manifest):
         return "it is at work"
     return None
@@ -114,19 +122,34 @@ def told_wrong(objects: list[Manifest]) -> dict[str, str]:
 def compare(changed: list[Manifest], home: str, fresh: list[Manifest], fresh_home: str) -> list[str]:
     """Return in words how a namespace that was changed to a state differs from one that was created so."""
     if works(fresh):
-        return differences(end_state(changed, home), end_state(fresh, fresh_home), CHANGED, FRESH)
+        return differences(_state(changed, home), _state(fresh, fresh_home), CHANGED, FRESH)
     lines = differences({"Wrong:": told_wrong(changed)}, {"Wrong:": told_wrong(fresh)}, CHANGED, FRESH)
     made, wanted = _settings(changed, home), _settings(fresh, fresh_home)
     return lines + differences({key: item for key, item in made.items() if key in wanted}, wanted, CHANGED, FRESH)
 
 
 CHANGED, FRESH = "changed to it", "created so"
+_MOST_REMEMBERED = 100
+
+
+def _state(objects: list[Manifest], namespace: str, *, numbered: bool = True) -> EndState:
+    """Return the end state of objects; that of a fresh namespace is asked for again and again."""
+    key = (namespace, numbered, frozenset(versions(objects).items()))
+    found = _REMEMBERED.get(key)
+    if found is None:
+        if len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.clear()
+        found = _REMEMBERED[key] = end_state(objects, namespace, numbered=numbered)
+    return found
+
+
+_REMEMBERED: dict[tuple[str, bool, frozenset[tuple[str, str]]], EndState] = {}
 
 
 def _settings(objects: list[Manifest], namespace: str) -> Mapping[str, Manifest]:
     """Return what is wanted, without how far it has come."""
     kept = [manifest for manifest in objects if manifest["kind"] not in FOR_ONE_SPEC]
-    states = end_state(kept, namespace, numbered=False)
+    states = _state(kept, namespace, numbered=False)
     return {
         key: {
             part: {name: v for name, v in value.items() if name != "finalizers"} if part == "metadata" else value

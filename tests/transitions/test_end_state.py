@@ -10,7 +10,9 @@ import pytest
 from tests.api_client import Manifest
 from tests.end_state import differences, end_state, versions
 
+from imageservice.render.agent_token import agent_token
 from imageservice.render.secrets import slow_hash
+from imageservice.sensitive import Sensitive
 
 
 def encoded(text: str) -> str:
@@ -162,3 +164,24 @@ def test_pods_that_were_not_told_of_another_file_are_told() -> None:
     (told,) = words(with_stores_file(run("t-one", 1), "a"), with_stores_file(run("t-two", 2), "a", was="b"))
     assert "store-credentials" in told
     assert "<of other files>" in told
+
+
+def with_token(objects: list[Manifest], url: str, told: str | None = None) -> list[Manifest]:
+    """Return a run whose config Secret holds the agents' token; `told` is the URL that it was made of, if another."""
+    service, config, deployment = copy.deepcopy(objects)
+    namespace = service["metadata"]["namespace"]
+    service["spec"] = {"database": {"secretRef": {"name": "glance-db", "key": "url"}}}
+    config["metadata"]["labels"] = {"imageservice.dev/image-service": "glance"}
+    config["data"]["agent-token"] = encoded(agent_token(Sensitive(told or url), namespace, "glance").reveal())
+    metadata = {"namespace": namespace, "name": "glance-db", "uid": "db"}
+    database = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"url": encoded(url)}}
+    return [service, config, deployment, database]
+
+
+def test_the_salted_token_of_the_same_database_is_the_same() -> None:
+    assert words(with_token(run("t-one", 1), "mysql://a"), with_token(run("t-two", 2), "mysql://a")) == []
+
+
+def test_a_token_of_another_database_is_told() -> None:
+    (told,) = words(with_token(run("t-one", 1), "mysql://a"), with_token(run("t-two", 2), "mysql://a", "mysql://b"))
+    assert "<of another database>" in told

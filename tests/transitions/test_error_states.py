@@ -7,36 +7,38 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.api_client import Manifest
+from tests.transitions.cache_states import CACHE_STATES
 from tests.transitions.conftest import Effort
 from tests.transitions.error_states import ERROR_STATES, GOOD, OUT_OF_REACH, ErrorState, Overlay
 from tests.transitions.home import Home
 from tests.transitions.oracle import Oracle
-from tests.transitions.outcome import conditions, reasons, works
+from tests.transitions.outcome import conditions, ours, reasons
 from tests.transitions.trial import Homes, Tried, side_by_side
 
 from imageservice.status.reasons import REASONS, Nature
 
+STATES = (*ERROR_STATES, *CACHE_STATES)
 BAD = (Nature.BAD_INPUT, Nature.WAITING, Nature.FAULT, Nature.IDLE)
 Tell = Callable[[str], None]
 
 
 def test_every_reason_that_is_not_good_has_a_way_there_or_a_word_why_not() -> None:
     bad = {reason for reason, nature in REASONS.items() if nature in BAD}
-    reached = {state.reason for state in ERROR_STATES}
+    reached = {state.reason for state in STATES}
     assert reached | set(OUT_OF_REACH) == bad
     assert not reached & set(OUT_OF_REACH)
 
 
-def good(home: Home) -> Overlay:
+def good(home: Home, state: ErrorState) -> Overlay:
     """Return all that is in a namespace where all is well."""
-    return home.standard() | GOOD
+    return home.standard() | GOOD | state.beside
 
 
 def break_it(home: Home, state: ErrorState) -> None:
     """Bring a namespace into an error state, from wherever it is, and wait until it is told."""
     if state.arrange:
         state.arrange(home)
-    home.have(good(home) | state.overlay)
+    home.have(good(home, state) | state.overlay)
     if state.after:
         state.after(home)
 
@@ -53,15 +55,21 @@ def mend_it(home: Home, state: ErrorState) -> None:
     """Put right what is wrong."""
     if state.undo:
         state.undo(home)
-    home.have(dict.fromkeys(state.overlay) | good(home))
+    home.have(dict.fromkeys(state.overlay) | good(home, state))
+
+
+def all_ready(objects: list[Manifest]) -> bool:
+    """Tell whether every object of ours is Ready."""
+    return all(conditions(manifest).get("Ready", {}).get("status") == "True" for manifest in ours(objects))
 
 
 def serving(objects: list[Manifest]) -> set[str]:
-    """Return the uids of the Deployments with pods that can be reached."""
+    """Return the uids of the Deployments with pods that can be reached, and of the DaemonSets that have nodes."""
+    counts = {"Deployment": "availableReplicas", "DaemonSet": "desiredNumberScheduled"}
     return {
         manifest["metadata"]["uid"]
         for manifest in objects
-        if manifest["kind"] == "Deployment" and manifest.get("status", {}).get("availableReplicas")
+        if manifest.get("status", {}).get(counts.get(manifest["kind"], ""))
     }
 
 
@@ -101,8 +109,8 @@ def into_it_and_out(homes: Homes, state: ErrorState) -> Tried:
     """Try one error state: reached from a good state, and from the beginning."""
     tried = Tried()
     with homes.borrowed() as x, homes.borrowed() as y:
-        x.have(good(x))
-        x.wait(lambda: works(x.objects()), lambda: f"all is well: {reasons(x.objects())}")
+        x.have(good(x, state))
+        x.wait(lambda: all_ready(x.objects()), lambda: f"all is well: {reasons(x.objects())}")
         as_it_should_be = x.rest()
         break_it(x, state)
         break_it(y, state)
@@ -122,7 +130,7 @@ def into_it_and_out(homes: Homes, state: ErrorState) -> Tried:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_no_write_is_sent_while_nothing_changes_whatever_is_wrong(homes: Homes, oracle: Oracle, tell: Tell) -> None:
-    lasting = [state for state in ERROR_STATES if state.reason in LASTING and not state.name]
+    lasting = [state for state in STATES if state.reason in LASTING and not state.name]
     together = threading.Barrier(len(lasting) + 1, timeout=600)
 
     def stay_in_it(state: ErrorState) -> None:
@@ -152,9 +160,9 @@ def test_no_write_is_sent_while_nothing_changes_whatever_is_wrong(homes: Homes, 
 def test_out_of_every_error_state_the_way_back_ends_as_if_created_right(
     homes: Homes, oracle: Oracle, tell: Tell, effort: Effort
 ) -> None:
-    tried = side_by_side(ERROR_STATES, lambda state: into_it_and_out(homes, state), effort.at_once, str)
-    told = {state.reason for state in ERROR_STATES}
-    tell(f"{tried.transitions} ways out of {len(ERROR_STATES)} error states with {len(told)} reasons")
+    tried = side_by_side(STATES, lambda state: into_it_and_out(homes, state), effort.at_once, str)
+    told = {state.reason for state in STATES}
+    tell(f"{tried.transitions} ways out of {len(STATES)} error states with {len(told)} reasons")
     assert not tried.failures, "\n\n".join(tried.failures)
-    assert tried.transitions == 2 * len(ERROR_STATES)
+    assert tried.transitions == 2 * len(STATES)
     assert oracle.errors() == 0

@@ -6,24 +6,26 @@ There are at least 200 transitions, the same ones each time; for more, or for ot
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
+from multiprocessing import get_context
 
 import pytest
 from tests.transitions import schema as schemas
 from tests.transitions.conftest import Effort
 from tests.transitions.edges import edges
-from tests.transitions.generator import World, full_world, journeys, repaired, world
+from tests.transitions.generator import Journey, World, full_world, journey, repaired, world
 from tests.transitions.hints import usable
 from tests.transitions.oracle import Oracle
 from tests.transitions.schema import ABSENT, shown
-from tests.transitions.texts import varied
 from tests.transitions.trial import HASTY, PER_JOURNEY, Homes, Tried, chain, run_through, side_by_side, travel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 Tell = Callable[[str], None]
-CHAIN = 5
+CHAIN = 10
 """Removals in one namespace, one after the other."""
 RUNS = 12
 """Namespaces that the values at the edges are shared by."""
@@ -35,14 +37,37 @@ def sentence(tried: Tried) -> str:
 
 
 @cache
-def removals() -> list[tuple[str, World]]:
-    """Return the fullest world with each optional field and each item taken out, one at a time.
+def surrounded(key: str) -> World:
+    """Return an object of the fullest world, and of the others those that it takes: each costs processor time.
+
+    An ImageService has a store, an edge and a cache with images; a store is one more of its service, a cache and wanted
+    images have what they are for.
+    """
+    objects = full_world().objects
+    of_kind = {kind: [name for name in objects if name.startswith(f"{kind}/")] for kind in schemas.KINDS}
+    (service,) = of_kind["ImageService"]
+    chosen = {key, service, f"ImageStore/{objects[service]['spec']['defaultStore']}"}
+    if key == service:
+        edge = next(name for name in of_kind["ImageStore"] if "edge" in objects[name]["spec"])
+        chosen |= {edge, of_kind["ImagePrecache"][0]}
+    if any(name.startswith("ImagePrecache/") for name in chosen):
+        chosen.add(of_kind["CachePolicy"][0])
+    for name in [name for name in chosen if name.startswith("CachePolicy/")]:
+        target = objects[name]["spec"]["targetRef"]
+        chosen.add(f"{target['kind']}/{target['name']}")
+    return world(usable(found for name, found in objects.items() if name in chosen))
+
+
+@cache
+def removals() -> dict[str, list[tuple[str, World]]]:
+    """Return each object's world with each of its optional fields and items taken out, one at a time, by its key.
 
     What an object keeps while it lives stays in it: that it cannot be taken out is tried among the refusals.
     """
-    start = full_world()
-    found = []
-    for key, manifest in start.objects.items():
+    found: dict[str, list[tuple[str, World]]] = {}
+    for key in full_world().objects:
+        start = surrounded(key)
+        manifest = start.objects[key]
         lasting = schemas.immutable(schemas.KINDS[manifest["kind"]])
         for place in schemas.places(manifest):
             if (
@@ -51,35 +76,43 @@ def removals() -> list[tuple[str, World]]:
                 and (without := repaired(schemas.changed(manifest, place.steps, ABSENT)))
             ):
                 changed = world(usable((start.objects | {key: without}).values()))
-                found.append((f"{key} without {shown(place.steps)}", changed))
+                found.setdefault(key, []).append((f"{key} without {shown(place.steps)}", changed))
     return found
 
 
-Task = tuple[str, Callable[[Homes], Tried], str]
-"""What is tried, how, and the specs of it in words."""
+Task = tuple[str, Callable[[Homes], Tried], Callable[[], str]]
+"""What is tried, how, and what gives the specs of it in words."""
 
 
 def taken_away() -> list[Task]:
     """Return the trials in which each optional field and each item is taken away, some of them in one namespace."""
-    following = removals()
     found: list[Task] = []
-    for at in range(0, len(following), CHAIN):
-        part = following[at : at + CHAIN]
-        name = f"number {at // CHAIN} of those with something taken away"
-        found.append(
-            (name, partial(chain, start=full_world(), following=part), f"-- the fullest world --\n{full_world()}")
-        )
+    for key, following in removals().items():
+        start = surrounded(key)
+        for at in range(0, len(following), CHAIN):
+            work = partial(chain, start=start, following=following[at : at + CHAIN])
+            found.append((f"{key}, something taken away from number {at} on", work, partial(str, start)))
     return found
 
 
-def travels(count: int, seed: int) -> list[Task]:
-    """Return trials with worlds that are generated at random."""
-    found: list[Task] = []
-    for number, worlds in enumerate(varied(journeys(), count, seed)):
-        specs = (f"-- {name} --\n{made}" for name, made in zip("ABC", worlds, strict=True))
-        work = partial(travel, worlds=worlds, hasty=number % HASTY == 0)
-        found.append((f"seed {seed}, number {number}", work, "\n".join(specs)))
-    return found
+@contextmanager
+def travels(count: int, seed: int) -> Iterator[list[Task]]:
+    """Give trials with worlds that are generated at random, in a process beside the trials."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as generator:
+        yield [
+            (f"seed {seed}, number {number}", partial(set_out, made=made, number=number), partial(told_worlds, made))
+            for number, made in enumerate([generator.submit(journey, number, seed) for number in range(count)])
+        ]
+
+
+def set_out(homes: Homes, made: "Future[Journey]", number: int) -> Tried:
+    """Go on a journey as soon as it is generated."""
+    return travel(homes, made.result(), hasty=number % HASTY == 0)
+
+
+def told_worlds(made: "Future[Journey]") -> str:
+    """Return the specs of a journey in words."""
+    return "\n".join(f"-- {name} --\n{found}" for name, found in zip("ABC", made.result(), strict=True))
 
 
 @pytest.mark.timeout(6 * 3600)
@@ -88,11 +121,12 @@ def test_a_change_ends_as_if_created_so_and_so_does_the_way_back(
 ) -> None:
     began = time.monotonic()
     away = taken_away()
-    others = travels(-(-max(0, effort.transitions - len(removals())) // PER_JOURNEY), effort.seed)
-    tried = [
-        side_by_side(tasks, lambda task: task[1](homes), effort.at_once, lambda task: f"{task[0]}\n{task[2]}")
-        for tasks in (away, others)
-    ]
+    removed = sum(map(len, removals().values()))
+    with travels(-(-max(0, effort.transitions - removed) // PER_JOURNEY), effort.seed) as others:
+        tried = [
+            side_by_side(tasks, lambda task: task[1](homes), effort.at_once, lambda task: f"{task[0]}\n{task[2]()}")
+            for tasks in (away, others)
+        ]
     tell(
         f"{tried[0].transitions + tried[1].transitions} generated transitions in {time.monotonic() - began:.0f} s: "
         f"{tried[0].transitions} take a field or an item away, {tried[1].transitions} go between "
@@ -100,7 +134,7 @@ def test_a_change_ends_as_if_created_so_and_so_does_the_way_back(
     )
     both = tried[0] + tried[1]
     assert not both.failures, sentence(both)
-    assert len(removals()) >= 40
+    assert removed >= 250
     assert both.transitions >= effort.transitions
     assert oracle.errors() == 0
 

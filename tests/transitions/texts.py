@@ -54,11 +54,16 @@ def collected(strategy: st.SearchStrategy[_Example], count: int, number: int) ->
 
 
 def varied(strategy: st.SearchStrategy[_Example], count: int, number: int) -> list[_Example]:
-    """Return `count` examples that have nothing to do with each other, the same ones for the same seed `number`.
+    """Return `count` examples that have nothing to do with each other, the same ones for the same seed `number`."""
+    return [one_of_varied(strategy, index, number) for index in range(count)]
+
+
+def one_of_varied(strategy: st.SearchStrategy[_Example], index: int, number: int) -> _Example:
+    """Return the example at a place among those of a seed.
 
     Hypothesis makes many of its examples by changing earlier ones a little; here each comes from a seed of its own.
     """
-    return [collected(strategy, 2, number * 1_000_000 + index)[-1] for index in range(count)]
+    return collected(strategy, 2, number * 1_000_000 + index)[-1]
 
 
 class Shape:

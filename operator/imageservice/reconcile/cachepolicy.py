@@ -99,11 +99,17 @@ class CachePolicyReconciler:
         return Result(current.wait if again is None else min(again, current.wait))
 
     async def _deployed(self, live: Manifest) -> Manifest | None:
-        """Return the DaemonSet that is there; it is not asked for before it was ever seen or is about to be made."""
+        """Return the DaemonSet that is there; it is not asked for before it was ever seen or is about to be made.
+
+        None also where it is another's, or on its way out: that is told when it is about to be made.
+        """
         name = cache_name(live["metadata"]["name"])
         if self._kube.known(DAEMON_SET, live["metadata"]["namespace"], name) is None and not _was_served(live):
             return None
-        return await children.read_own(self._kube, DAEMON_SET, live, name)
+        try:
+            return await children.read_own(self._kube, DAEMON_SET, live, name)
+        except (Blocked, Retry):
+            return None
 
     async def _bring_forward(self, current: Pass) -> None:
         live, seen = current.live, current.seen

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from imageservice.agent_report import AgentReport
 from imageservice.api.reading import InvalidObject, read
-from imageservice.api.v1alpha1 import ImagePrecache, ImagePrecacheSpec, ImageService
+from imageservice.api.v1alpha1 import READY, ImagePrecache, ImagePrecacheSpec, ImageService
 from imageservice.errors import Blocked
 from imageservice.glance.agents import Agent
 from imageservice.glance.fleet import Fleet
@@ -109,6 +109,7 @@ class ImagePrecacheReconciler:
         spec, namespace = found.spec, live["metadata"]["namespace"]
         seen.set(true(ACCEPTED, "Accepted", "The spec is valid."))
         token = await self._token(namespace, spec.image_service_ref.name)
+        seen.secrets = [token]
         everywhere, here = await self._agents(namespace, spec, token, current)
         wanted = await self._images(namespace, spec, token)
         seen.images = wanted.images
@@ -166,6 +167,7 @@ class ImagePrecacheReconciler:
             if selector is None or selector.matches(policy["metadata"].get("labels") or {}):
                 chosen += 1
                 desired += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
+                current.seen.awaits_nodes |= _is_under_way(policy)
                 here |= found
         if not chosen:
             message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
@@ -255,6 +257,12 @@ class ImagePrecacheReconciler:
         pace = fresh if last.pace == 0 else (last.pace + fresh) / 2
         self._samples[uid] = _Sample(now, done, pace)
         return int((total - done) / pace) if pace else None
+
+
+def _is_under_way(policy: Manifest) -> bool:
+    """Tell whether a policy has yet to say how many nodes it has."""
+    ready: Manifest = next((c for c in policy["status"].get("conditions", []) if c.get("type") == READY), {})
+    return ready.get("status") not in ("True", "False")
 
 
 def _why_closed(spec: ImagePrecacheSpec, opened: precache_plan.Window) -> str:

@@ -230,7 +230,9 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
 def _told_to_relatives(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]:
     """Return what of the status of an object those read that depend on it."""
     if kind == IMAGE_SERVICE:
-        return *_told_to_stores(status), status.get("release"), _condition(status, "DatabaseReady").get("status")
+        schema = (status.get("release"), _condition(status, "DatabaseReady").get("status"))
+        # Caches wait until what is said of the schema is said of the newest spec.
+        return *_told_to_stores(status), *schema, status.get("observedGeneration")
     if kind == CACHE_POLICY:
         nodes = status.get("nodes") or {}
         return status.get("imageServiceName"), nodes.get("desired"), nodes.get("ready")

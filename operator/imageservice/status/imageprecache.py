@@ -9,8 +9,10 @@ from imageservice.agent_report import AgentReport, ImageReport, ImageState
 from imageservice.api.v1alpha1 import MAX_FAILING_NODES, MAX_IMAGE_ROWS
 from imageservice.found_images import FoundImage
 from imageservice.manifest import Manifest
+from imageservice.sensitive import Sensitive
 from imageservice.status.conditions import Condition, complete, false, merge, shorten, summarise, true
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
+from imageservice.status.masking import redact
 
 ORDER = (ACCEPTED, RESOLVED_REFS)
 CACHED = "Cached"
@@ -24,7 +26,8 @@ class Seen:
     """What one pass found.
 
     `outcomes` are what nodes say, None where one does not answer; `states` counts the nodes by how they stand, and
-    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked.
+    `missing_nodes` have no agent yet; `awaits_nodes` where it is not known yet which nodes there are. `tables` are made
+    of these (`tables`), empty where no node was asked. `secrets` are masked in what is repeated of the words of others.
     """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
@@ -32,10 +35,12 @@ class Seen:
     outcomes: Mapping[str, AgentReport | None] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     missing_nodes: int = 0
+    awaits_nodes: bool = False
     tables: Manifest = field(default_factory=dict)
     revision: str = ""
     seconds_left: int | None = None
     next_window: datetime | None = None
+    secrets: Sequence[Sensitive] = ()
 
     def set(self, condition: Condition) -> None:
         """Note a condition."""
@@ -97,12 +102,14 @@ def tables(seen: Seen) -> Manifest:
             **{name: seen.states[name] for name in ("cached", "fetching", "pending", "failed")},
             "unavailable": seen.states["unavailable"] + seen.missing_nodes,
         },
-        "images": [_image(row) for row in sorted(rows.values(), key=_worst_first)[:MAX_IMAGE_ROWS]],
+        "images": [_image(row, seen.secrets) for row in sorted(rows.values(), key=_worst_first)[:MAX_IMAGE_ROWS]],
         "imagesTotal": len(rows),
         "bytesDone": done,
         "bytesTotal": total,
         "progressPercent": 100 if is_whole else min(99, done * 100 // total) if total else 0,
-        "failingNodes": [_failing(*one) for one in sorted(failing, key=lambda one: one[:2])[:MAX_FAILING_NODES]],
+        "failingNodes": [
+            _failing(*one, seen.secrets) for one in sorted(failing, key=lambda one: one[:2])[:MAX_FAILING_NODES]
+        ],
     }
 
 
@@ -110,22 +117,23 @@ def _worst_first(row: _Row) -> tuple[int, int]:
     return -row.failed, row.cached
 
 
-def _image(row: _Row) -> Manifest:
+def _image(row: _Row, secrets: Sequence[Sensitive]) -> Manifest:
+    name = redact(row.image.name, secrets)
     return {
         "id": row.image.id,
-        **({"name": row.image.name} if row.image.name else {}),
+        **({"name": name} if name else {}),
         **({"sizeBytes": row.size} if row.size else {}),
         "cachedNodes": row.cached,
         "failedNodes": row.failed,
     }
 
 
-def _failing(node: str, image_id: str, report: ImageReport) -> Manifest:
+def _failing(node: str, image_id: str, report: ImageReport, secrets: Sequence[Sensitive]) -> Manifest:
     return {
         "node": node,
         "imageID": image_id,
         "reason": str(report.reason),
-        "message": shorten(report.message, MESSAGE_LIMIT),
+        "message": shorten(redact(report.message, secrets), MESSAGE_LIMIT),
         "attempts": report.attempts,
     }
 
@@ -134,6 +142,8 @@ def cached(seen: Seen, why_closed: str) -> Condition:
     """Return whether every image is on every node. `why_closed` is the reason why no node may fetch now, if any."""
     nodes = sum(seen.states.values()) + seen.missing_nodes
     told = f"{seen.states['cached']} of {nodes} nodes have all of {len(seen.images)} images"
+    if not nodes and seen.awaits_nodes:
+        return false(CACHED, "PodsNotReady", "The CachePolicies have no pods yet.")
     if not nodes:
         return false(CACHED, "NoNodeMatches", "No node with a cache has the labels that `nodeSelector` asks for.")
     if seen.states["failed"]:

@@ -205,6 +205,23 @@ class TestWhatStandsInTheWay:
         assert run.has_pods()
         assert run.status()["nodes"]["ready"] == 3
 
+    async def test_a_daemon_set_that_was_disowned_is_left_alone_and_told(self):
+        run = await ready()
+        owners = run.daemon_set()["metadata"].pop("ownerReferences")
+        before = run.kube.find(DAEMON_SET, "compute-cache")
+        await run.pass_over()
+        assert run.said() == ("False", "NameTaken")
+        assert run.daemon_set() == before
+        run.daemon_set()["metadata"]["ownerReferences"] = owners
+        await run.pass_over()
+        assert run.said() == ("True", "Ready")
+
+    async def test_a_daemon_set_on_its_way_out_is_told(self):
+        run = await ready()
+        run.daemon_set()["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z"
+        await run.pass_over()
+        assert run.said(type_="Accepted") == ("False", "Deleting")
+
     async def test_no_node_matches_is_said(self):
         run = await served()
         run.add()

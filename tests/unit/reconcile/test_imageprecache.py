@@ -68,6 +68,7 @@ class Precaches(Policies):
         self.policies._fleet = self.fleet
         self.glance = {"ubuntu": [(UBUNTU, "active")], "debian": [(DEBIAN, "active")]}
         self.asked = []
+        self.tokens = []
         self.monitors.lookup = self.lookup
         self.precaches = ImagePrecacheReconciler(
             self.kube, self.events, Settings(), self.monitors, self.fleet, clock=lambda: self.now
@@ -75,6 +76,7 @@ class Precaches(Policies):
 
     async def lookup(self, url, token, queries):
         self.asked.append(url)
+        self.tokens.append(token)
         if self.glance is None:
             raise MonitorError(MonitorReason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to")
         known = {image: name for name, images in self.glance.items() for image, _ in images}
@@ -100,9 +102,9 @@ class Precaches(Policies):
     async def fill(self, name="golden"):
         return await self.precaches.reconcile(NAMESPACE, name)
 
-    def have(self, node, *images, state=ImageState.CACHED, reason=None):
+    def have(self, node, *images, state=ImageState.CACHED, reason=None, words="why"):
         for image in images:
-            self.fleet.nodes[node].images[image] = ImageReport(state, SIZE, SIZE // 2, reason, "why", 2, None)
+            self.fleet.nodes[node].images[image] = ImageReport(state, SIZE, SIZE // 2, reason, words, 2, None)
 
     def precache_said(self, type_="Ready", name="golden"):
         found = self.conditions(name, IMAGE_PRECACHE)[type_]
@@ -227,6 +229,28 @@ class TestTrouble:
         assert rows == [("a", UBUNTU, "HashMismatch", 2), ("b", UBUNTU, "HashMismatch", 2)]
         worst = run.table()["images"][0]
         assert (worst["id"], worst["cachedNodes"], worst["failedNodes"]) == (UBUNTU, 0, 2)
+
+    async def test_a_cache_that_has_no_nodes_yet_is_awaited(self):
+        run = Precaches()
+        await run.to_the_end()
+        run.add()
+        await run.pass_over()
+        run.precache()
+        await run.fill()
+        assert run.precache_said() == ("Unknown", "Progressing")
+        run.roll_nodes(desired=0, ready=0, updated=0)
+        await run.pass_over()
+        await run.fill()
+        assert run.precache_said() == ("False", "NoNodeMatches")
+
+    async def test_a_node_that_repeats_its_token_is_quoted_without_it(self):
+        run = await cached_service("a")
+        run.precache()
+        await run.fill()
+        token = run.tokens[0].reveal()
+        run.have("a", UBUNTU, state=ImageState.FAILED, reason=ImageReason.HASH_MISMATCH, words=f"refused {token}")
+        await run.fill()
+        assert [row["message"] for row in run.table()["failingNodes"]] == ["refused ***"]
 
     async def test_a_name_that_is_not_there_is_told_and_the_others_are_fetched(self):
         run = await cached_service("a")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from imageservice.runtime.kinds import (
+    CACHE_POLICY,
     DEPLOYMENT,
     IMAGE_SERVICE,
     IMAGE_STORE,
@@ -174,6 +175,20 @@ def test_a_service_wakes_its_own_stores_when_what_it_says_of_stores_changes(worl
     assert world.names() == []
     world.seen.saw(IMAGE_SERVICE, "DELETED", world.bump(service))
     assert world.names() == ["ImageService/glance", "ImageStore/central"]
+
+
+def test_a_service_wakes_its_caches_when_what_it_says_is_said_of_its_newest_spec(world: World) -> None:
+    schema = {"conditions": [{"type": "DatabaseReady", "status": "True"}]}
+    service = world.make(IMAGE_SERVICE, "glance", status=schema | {"observedGeneration": 1})
+    world.seen.saw(IMAGE_SERVICE, "ADDED", service)
+    with world.seen.interests.reading(Key(CACHE_POLICY, NAMESPACE, "nodes")):
+        world.seen.interests.note(Key(IMAGE_SERVICE, NAMESPACE, "glance"))
+    service = world.bump(service | {"metadata": service["metadata"] | {"generation": 2}})
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service)
+    assert "CachePolicy/nodes" in world.names()
+    service = world.bump(service | {"status": schema | {"observedGeneration": 2}})
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service, echo=True)
+    assert world.names() == ["CachePolicy/nodes"]
 
 
 def test_a_store_that_is_gone_is_not_woken_by_its_service(world: World) -> None:
