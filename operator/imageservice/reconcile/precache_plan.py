@@ -195,7 +195,7 @@ def is_at_work(wanted: Order, outcome: Outcome) -> bool:
     )
 
 
-def next_retry(wanted: Order, outcomes: Iterable[Outcome | None]) -> float | None:
+def next_retry(wanted: Order, outcomes: Iterable[object]) -> float | None:
     """Return when the next failed image may be tried again, in seconds since 1970."""
     times = (
         report.retry_at

@@ -11,7 +11,7 @@ from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
-from imageservice.reconcile.imageprecache import ImagePrecacheReconciler
+from imageservice.reconcile.imageprecache import ImagePrecacheReconciler, next_look
 from imageservice.runtime.kinds import CACHE_POLICY, ENDPOINT_SLICE, IMAGE_PRECACHE, IMAGE_SERVICE
 from imageservice.runtime.settings import Settings
 
@@ -68,6 +68,8 @@ class Precaches(Policies):
         self.policies._fleet = self.fleet
         self.glance = {"ubuntu": [(UBUNTU, "active")], "debian": [(DEBIAN, "active")]}
         self.asked = []
+        self.size = SIZE
+        self.token = None
         self.monitors.lookup = self.lookup
         self.precaches = ImagePrecacheReconciler(
             self.kube, self.events, Settings(), self.monitors, self.fleet, clock=lambda: self.now
@@ -75,6 +77,7 @@ class Precaches(Policies):
 
     async def lookup(self, url, token, queries):
         self.asked.append(url)
+        self.token = token
         if self.glance is None:
             raise MonitorError(MonitorReason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to")
         known = {image: name for name, images in self.glance.items() for image, _ in images}
@@ -82,7 +85,7 @@ class Precaches(Policies):
         for query in queries:
             name = query.get("name") or known.get(query.get("id"))
             found = self.glance.get(name, []) if name else []
-            answers.append(Found(tuple(FoundImage(image, name, SIZE, status) for image, status in found)))
+            answers.append(Found(tuple(FoundImage(image, name, self.size, status) for image, status in found)))
         return answers
 
     def precache(self, name="golden", images=("ubuntu",), **spec):
@@ -212,6 +215,37 @@ class TestNodes:
         assert not run.fleet.nodes["a"].sets
 
 
+class TestPace:
+    @pytest.mark.parametrize(
+        ("last", "begun", "at_work", "next_"),
+        [
+            (None, 3, 0, 1.0),  # those that may fetch now may be done soon
+            (1.0, 0, 3, 2.0),
+            (4.0, 0, 3, 5.0),
+            (5.0, 0, 3, 5.0),
+            (5.0, 1, 1, 1.0),
+            (1.0, 500, 500, 1.0),
+            (1.0, 8, 500, 5.0),  # so few of so many are done: to ask all of them for that is not worth while
+            (2.0, 25, 500, 4.0),
+        ],
+    )
+    def test_nodes_are_asked_again_when_a_part_of_them_may_be_done(self, last, begun, at_work, next_):
+        assert next_look(last, begun, at_work) == next_
+
+    async def test_nodes_that_are_done_are_followed_by_others_soon(self):
+        run = await cached_service("a", "b")
+        run.precache(parallelism=1)
+        assert (await run.fill()).requeue_after == 1.0
+        run.have("a", UBUNTU, state=ImageState.FETCHING)
+        assert [(await run.fill()).requeue_after for _ in range(3)] == [2.0, 4.0, 5.0]
+        run.have("a", UBUNTU)
+        assert (await run.fill()).requeue_after == 1.0
+        [told] = run.fleet.nodes["b"].sets.values()
+        assert told.fetch
+        run.have("b", UBUNTU)
+        assert (await run.fill()).requeue_after == 60.0
+
+
 class TestTrouble:
     async def test_a_bad_image_is_named_with_its_reason_on_each_node(self):
         run = await cached_service("a", "b")
@@ -227,6 +261,41 @@ class TestTrouble:
         assert rows == [("a", UBUNTU, "HashMismatch", 2), ("b", UBUNTU, "HashMismatch", 2)]
         worst = run.table()["images"][0]
         assert (worst["id"], worst["cachedNodes"], worst["failedNodes"]) == (UBUNTU, 0, 2)
+
+    async def test_a_row_stays_while_the_node_tries_again_and_goes_when_the_image_is_there(self):
+        run = await cached_service("a")
+        run.precache()
+        await run.fill()
+        run.have("a", UBUNTU, state=ImageState.FAILED, reason=ImageReason.DATA_MISSING)
+        await run.fill()
+        run.have("a", UBUNTU, state=ImageState.FETCHING, reason=ImageReason.DATA_MISSING)
+        await run.fill()
+        [row] = run.table()["failingNodes"]
+        assert (row["node"], row["imageID"], row["reason"], row["attempts"]) == ("a", UBUNTU, "DataMissing", 2)
+        assert run.table()["nodes"]["fetching"] == 1
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert run.table()["failingNodes"] == []
+
+    async def test_what_an_agent_says_is_shown_without_the_token(self):
+        run = await cached_service("a")
+        run.precache()
+        await run.fill()
+        token = run.token.reveal()
+        why = ImageReport(ImageState.FAILED, SIZE, 0, ImageReason.WORKER_FAILED, f"it said {token}", 1, None)
+        run.fleet.nodes["a"].images[UBUNTU] = why
+        await run.fill()
+        assert run.table()["failingNodes"][0]["message"] == "it said ***"
+
+    async def test_more_bytes_than_a_status_can_hold_are_told_as_so_many(self):
+        run = await cached_service("a", "b")
+        run.precache()
+        run.size = 2**53 - 1
+        await run.fill()
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert run.table()["bytesTotal"] == 2**53 - 1
+        assert run.table()["progressPercent"] == 50
 
     async def test_a_name_that_is_not_there_is_told_and_the_others_are_fetched(self):
         run = await cached_service("a")
@@ -258,6 +327,10 @@ class TestTrouble:
         await run.fill()
         assert run.precache_said() == ("False", "NodesUnavailable")
         assert run.table()["nodes"]["unavailable"] == 1
+        [row] = run.table()["failingNodes"]
+        assert (row["node"], row["reason"]) == ("a", "AgentUnreachable")
+        assert "imageID" not in row
+        assert "AgentUnreachable (1)" in run.conditions("golden", IMAGE_PRECACHE)["Ready"]["message"]
 
     @pytest.mark.parametrize(
         ("spec", "reason"),
