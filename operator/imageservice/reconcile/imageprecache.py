@@ -20,6 +20,7 @@ from imageservice.reconcile.cache_target import service_blocked
 from imageservice.reconcile.endpoints import read_agents
 from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
 from imageservice.reconcile.precache_plan import Order
+from imageservice.reconcile.precache_turns import Turns
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.render.agent_token import agent_token
 from imageservice.render.labels import selector_text
@@ -90,6 +91,7 @@ class ImagePrecacheReconciler:
         self._status = StatusWriter(kube, recorder, IMAGE_PRECACHE)
         self._samples: dict[str, _Sample] = {}
         self._looks: dict[str, float] = {}
+        self._turns = Turns()
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Make one pass. Errors of the API server and bugs are raised, for the loop to back off."""
@@ -208,7 +210,8 @@ class ImagePrecacheReconciler:
         outcomes = await self._fleet.reports(here, IDLE_SECONDS / 2)
         at_work = [agent for agent in here if precache_plan.is_at_work(order, outcomes[agent.node])]
         outcomes |= await self._fleet.reports(at_work, QUICK_SECONDS / 2)
-        told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock())
+        idle = self._turns.idle(order, outcomes, time.monotonic())
+        told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock(), idle)
         # Grants are taken back before others get them.
         for fetch in (False, True):
             part = {node: one for node, one in told.items() if one.fetch is fetch}
