@@ -149,6 +149,8 @@ def cached(seen: Seen, why_closed: str) -> Condition:
     told = f"{seen.states['cached']} of {nodes} nodes have all of {len(seen.images)} images"
     if not nodes:
         return false(CACHED, "NoNodeMatches", "No node with a cache has the labels that `nodeSelector` asks for.")
+    if not seen.images:
+        return false(CACHED, "NoImages", "No active image has the tags and properties of `imageSelector`.")
     if seen.states["failed"]:
         return false(CACHED, "FetchFailed", f"{told}; {seen.states['failed']} could not fetch one: {_why(seen)}")
     if seen.states["cached"] == nodes:
