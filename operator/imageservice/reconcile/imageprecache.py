@@ -218,6 +218,7 @@ class ImagePrecacheReconciler:
             await self._fleet.hand_out(order.uid, part, here)
         outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], IDLE_SECONDS / 2)
         current.look = self._next_look(order.uid, sum(one.fetch for one in told.values()), len(at_work))
+        current.seen.idle = idle
         current.seen.revision = order.revision
         current.seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
         current.seen.outcomes = {

@@ -1,7 +1,7 @@
 """The status of an ImagePrecache, from what one reconcile observed. Its size does not grow with the nodes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -20,6 +20,7 @@ CACHED = "Cached"
 """Not shown: what it says is what Ready says."""
 MESSAGE_LIMIT = 256
 MOST_SECONDS = 31_536_000
+NO_PROGRESS = AgentFailure("NoProgress", "the node was let fetch, and gets no further")
 
 
 @dataclass
@@ -27,8 +28,8 @@ class Seen:
     """What one pass found.
 
     `outcomes` are what nodes say, or why they say nothing; `states` counts the nodes by how they stand, and
-    `missing_nodes` have no agent yet. `tables` are made of these (`tables`), empty where no node was asked. What nodes
-    say is shown without the values of `secrets`.
+    `missing_nodes` have no agent yet; `idle` were let fetch and do not. `tables` are made of these (`tables`), empty
+    where no node was asked. What nodes say is shown without the values of `secrets`.
     """
 
     conditions: dict[str, Condition] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Seen:
     outcomes: Mapping[str, AgentReport | AgentFailure] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     missing_nodes: int = 0
+    idle: Collection[str] = ()
     tables: Manifest = field(default_factory=dict)
     revision: str = ""
     seconds_left: int | None = None
@@ -111,7 +113,7 @@ def _reports(found: AgentReport | AgentFailure, rows: Mapping[str, _Row]) -> Ite
 
 
 def _failing(seen: Seen, rows: Mapping[str, _Row]) -> Iterator[Manifest]:
-    """Yield a row for each image that a node could not fetch, and then for each node that says nothing.
+    """Yield a row for each image that a node could not fetch, and then for each node that does or says nothing.
 
     While a node tries again, the row stays: how that ends is not known.
     """
@@ -124,9 +126,10 @@ def _failing(seen: Seen, rows: Mapping[str, _Row]) -> Iterator[Manifest]:
                 row_of = {"node": node, "imageID": row.image.id, "attempts": report.attempts}
                 yield row_of | {"reason": reason, "message": message}
     for node, found in by_node:
-        if isinstance(found, AgentFailure):
-            message = shorten(found.message, MESSAGE_LIMIT)
-            yield {"node": node, "reason": found.reason, "message": message, "attempts": 0}
+        failure = NO_PROGRESS if node in seen.idle else found
+        if isinstance(failure, AgentFailure):
+            message = shorten(failure.message, MESSAGE_LIMIT)
+            yield {"node": node, "reason": failure.reason, "message": message, "attempts": 0}
 
 
 def _worst_first(row: _Row) -> tuple[int, int]:

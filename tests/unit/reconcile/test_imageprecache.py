@@ -11,6 +11,7 @@ from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
+from imageservice.reconcile import precache_turns
 from imageservice.reconcile.imageprecache import ImagePrecacheReconciler, next_look
 from imageservice.runtime.kinds import CACHE_POLICY, ENDPOINT_SLICE, IMAGE_PRECACHE, IMAGE_SERVICE
 from imageservice.runtime.settings import Settings
@@ -276,6 +277,20 @@ class TestTrouble:
         run.have("a", UBUNTU)
         await run.fill()
         assert run.table()["failingNodes"] == []
+
+    async def test_a_node_that_makes_nothing_of_its_turn_is_named_and_another_has_it(self, monkeypatch):
+        monkeypatch.setattr(precache_turns, "BEGIN_SECONDS", -1.0)
+        run = await cached_service("a", "b")
+        run.precache(parallelism=1)
+        await run.fill()
+        await run.fill()
+        [told] = run.fleet.nodes["b"].sets.values()
+        assert told.fetch
+        await run.fill()
+        assert {"node": "a", "reason": "NoProgress"}.items() <= run.table()["failingNodes"][0].items()
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert [row["node"] for row in run.table()["failingNodes"]] == ["b"]
 
     async def test_what_an_agent_says_is_shown_without_the_token(self):
         run = await cached_service("a")
