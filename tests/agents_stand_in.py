@@ -3,8 +3,9 @@
     with agents_stand_in.running(names) as fleet:
         settings = {"agent_url": fleet.agent_url, "monitor_url": fleet.monitor_url}
 
-They are real HTTP on loopback: the agent of a node is a path of one server. The same server is the store monitor, which
-says of every image that is asked for by id that there is such a one.
+They are real HTTP on loopback: the agent of a node is a path of one server. Some may be told to behave badly
+(`bad_agents.py`). The same server is the store monitor, which says of every image that is asked for by id that there is
+such a one, and knows no names and no tags.
 """
 
 import asyncio
@@ -13,11 +14,12 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from tests import bad_agents
 
 SIZE = 10**9
 Json = dict[str, Any]
@@ -30,6 +32,7 @@ class Node:
         self.name = name
         self.sets: dict[str, Json] = {}
         self.cached: set[str] = set()
+        self.way: bad_agents.Way | None = None
 
     def work(self) -> None:
         """Have all that may be fetched."""
@@ -63,6 +66,7 @@ class Agents:
         self.at_work = False
         self.requests = 0
         self.most_granted = 0
+        self.trapped = 0
 
     def application(self) -> web.Application:
         """The server."""
@@ -74,6 +78,8 @@ class Agents:
         found.router.add_post("/monitor/{namespace}/{service}/lookup", self.lookup)
         found.router.add_get("/test/counts", self.counts)
         found.router.add_post("/test/work", self.work)
+        found.router.add_post("/test/behave", self.behave)
+        found.router.add_route("*", bad_agents.TRAP, self.trap)
         return found
 
     def _node(self, request: web.Request) -> Node:
@@ -83,15 +89,20 @@ class Agents:
             node.work()
         return node
 
-    async def status(self, request: web.Request) -> web.Response:
-        return web.json_response(self._node(request).status())
+    @staticmethod
+    async def _answer(node: Node, request: web.Request, honest: Json) -> web.StreamResponse:
+        return web.json_response(honest) if node.way is None else await node.way(request, honest)
 
-    async def put(self, request: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        node = self._node(request)
+        return await self._answer(node, request, node.status())
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
         node = self._node(request)
         told = await request.json()
         node.sets[request.match_info["uid"]] = told
         self.most_granted = max(self.most_granted, self._granted())
-        return web.json_response({"revision": told["revision"], "status": node.status()})
+        return await self._answer(node, request, {"revision": told["revision"], "status": node.status()})
 
     async def delete(self, request: web.Request) -> web.Response:
         self._node(request).sets.pop(request.match_info["uid"], None)
@@ -103,7 +114,8 @@ class Agents:
     async def lookup(self, request: web.Request) -> web.Response:
         queries = (await request.json())["queries"]
         image = {"name": "golden", "size": SIZE, "status": "active", "visibility": "public", "createdAt": ""}
-        return web.json_response({"answers": [{"images": [{**image, "id": q["id"]}]} for q in queries]})
+        found = [[{**image, "id": query["id"]}] if "id" in query else [] for query in queries]
+        return web.json_response({"answers": [{"images": images} for images in found]})
 
     def _granted(self) -> int:
         """How many nodes may fetch, and have something to."""
@@ -122,10 +134,20 @@ class Agents:
             for told in node.sets.values():
                 revisions[told["revision"]] = revisions.get(told["revision"], 0) + 1
         told = {"requests": self.requests, "mostGranted": self.most_granted, "revisions": revisions}
+        told["trapped"] = self.trapped
         return web.json_response(told)
 
     async def work(self, request: web.Request) -> web.Response:
         self.at_work = (await request.json())["atWork"]
+        return web.json_response({})
+
+    async def behave(self, request: web.Request) -> web.Response:
+        for name, way in (await request.json()).items():
+            self.nodes[name].way = bad_agents.way(way) if way else None
+        return web.json_response({})
+
+    async def trap(self, _: web.Request) -> web.Response:
+        self.trapped += 1
         return web.json_response({})
 
 
@@ -153,9 +175,15 @@ class Fleet:
 
     def work(self, *, at_work: bool) -> None:
         """Let the nodes fetch in no time, or not at all."""
-        body = json.dumps({"atWork": at_work}).encode()
+        self._post("work", {"atWork": at_work})
+
+    def behave(self, ways: Mapping[str, str]) -> None:
+        """Let nodes behave in ways of `bad_agents`; well again where that is empty."""
+        self._post("behave", ways)
+
+    def _post(self, what: str, content: Mapping[str, Any]) -> None:
         head = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/test/work", body, head, method="POST")
+        request = urllib.request.Request(f"{self.url}/test/{what}", json.dumps(content).encode(), head, method="POST")
         urllib.request.urlopen(request, timeout=30).close()
 
 

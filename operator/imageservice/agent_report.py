@@ -88,6 +88,14 @@ class AgentReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentFailure:
+    """Why an agent says nothing of itself: a reason in one CamelCase word, and a line for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class CachedImage:
     """One image that is in the cache of a node. `last_accessed` is in seconds since 1970."""
 

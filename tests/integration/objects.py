@@ -12,6 +12,7 @@ from tests.keystone import ADMIN_PASSWORD, GLANCE_PASSWORD, KeystoneServer
 from tests.operator_process import wait_for
 
 API = "imageservice.dev/v1alpha1"
+DATABASE_URL = "mysql+pymysql://glance:database-password@mariadb:3306/glance"
 Manifest = dict[str, Any]
 
 
@@ -168,7 +169,7 @@ def secret(name: str, **values: str) -> Manifest:
 
 def secrets() -> list[Manifest]:
     return [
-        secret("glance-db", url="mysql+pymysql://glance:database-password@mariadb:3306/glance"),
+        secret("glance-db", url=DATABASE_URL),
         secret("glance-user", username="glance", password=GLANCE_PASSWORD, project_name="service"),
         secret("keystone-admin", username="admin", password=ADMIN_PASSWORD, project_name="admin"),
     ]

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 from tests import agents_stand_in
-from tests.integration.objects import Namespace
-from tests.operator_process import running, wait_for
+from tests.integration.cache_home import IMAGES, cache_home, cache_operator
+from tests.operator_process import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 COUNT = int(os.environ.get("IMAGE_SERVICE_AGENTS") or 1000)
-PER_SLICE = 100
 PARALLELISM = COUNT // 10
-IMAGES = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(4)]
 MOST_RSS_KIB = 400 * 1024
 MOST_BYTES = 32 * 1024
-API = "imageservice.dev/v1alpha1"
+MOST_WRITES = 10
+IDLE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -29,91 +28,42 @@ def fleet():
 
 @pytest.fixture(scope="module")
 def operator(control_plane, fleet, tmp_path_factory):
-    control_plane.kubectl("apply", "--server-side", "-f", "crds")
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    settings = {"agent_url": fleet.agent_url, "monitor_url": fleet.monitor_url}
-    settings |= {"lease_name": "agents", "lease_namespace": "default"}
-    with running(control_plane, tmp_path_factory.mktemp("operator") / "log", **settings) as process:
+    log = tmp_path_factory.mktemp("operator") / "log"
+    with cache_operator(control_plane, log, fleet.agent_url, fleet.monitor_url) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
 def home(control_plane, keystone, operator):
-    """A namespace with a policy whose Service has so many endpoints."""
     assert operator
-    made = Namespace(control_plane, keystone)
-    made.quickstart()
-    made.wait_ready()
-    target = {"kind": "ImageService", "name": "glance"}
-    # No node of the cluster has a pod of it: where the agents are is said below.
-    policy = {"targetRef": target, "nodeSelector": {"no-node-has-this": "label"}, "maxSize": "10Gi"}
-    made.apply({"apiVersion": API, "kind": "CachePolicy", "metadata": {"name": "edge"}, "spec": policy})
-    wait_for(lambda: made.find("service", "edge-agents"), 30, "the Service of the agents")
-    made.apply(*(endpoints(at) for at in range(0, COUNT, PER_SLICE)))
-    yield made
-    made.delete()
+    with cache_home(control_plane, keystone, COUNT) as made:
+        yield made
 
 
-def endpoints(first):
-    """A part of what Kubernetes writes of a Service's pods."""
-    nodes = range(first, min(first + PER_SLICE, COUNT))
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"edge-agents-{first}",
-            "labels": {"kubernetes.io/service-name": "edge-agents", "endpointslice.kubernetes.io/managed-by": "test"},
-        },
-        "addressType": "IPv4",
-        "ports": [{"name": "agent", "port": 9294, "protocol": "TCP"}],
-        "endpoints": [
-            {
-                "addresses": [f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"],
-                "nodeName": f"node-{n}",
-                "conditions": {"ready": True},
-            }
-            for n in nodes
-        ],
-    }
-
-
-def want(home, *images, **spec):
-    order = {"imageServiceRef": {"name": "glance"}, "images": [{"id": image} for image in images]}
-    order |= {"parallelism": PARALLELISM, **spec}
-    home.apply({"apiVersion": API, "kind": "ImagePrecache", "metadata": {"name": "golden"}, "spec": order})
-
-
-def told(home, **counts):
-    """Wait until the status of the newest spec has these counts of nodes; return after how long."""
-    began = time.monotonic()
-
-    def found():
-        live = home.find("imageprecache", "golden")
-        status = live.get("status", {})
-        nodes = status.get("nodes", {})
-        is_newest = status.get("observedGeneration") == live["metadata"]["generation"]
-        return is_newest and counts.items() <= nodes.items()
-
-    wait_for(found, 300, f"{counts}; there is {home.find('imageprecache', 'golden').get('status', {}).get('nodes')}")
-    return time.monotonic() - began
-
-
-def rss_kib(process):
+def level(process, name):
+    """A figure of /proc/<pid>/status in KiB."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
-def writes(home):
-    """How often the object was written to, by anybody."""
-    return int(home.find("imageprecache", "golden")["metadata"]["resourceVersion"])
+def cpu_seconds(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_change_reaches_all_nodes_and_the_status_is_right(home, fleet, operator):
-    want(home, *IMAGES[:2])
-    first = told(home, desired=COUNT, pending=COUNT, cached=0)
-    want(home, *IMAGES[:3])
+def writes(process):
+    """How often the operator has written an ImagePrecache: its own count."""
+    lines = process.fetch("/metrics").splitlines()
+    counted = [line for line in lines if "rest_client_requests_total{" in line and 'kind="ImagePrecache"' in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counted if 'method="GET"' not in line)
+
+
+def test_a_change_reaches_all_nodes_and_the_status_is_right(home, fleet, operator, told):
+    home.want(*IMAGES[:2], parallelism=PARALLELISM)
+    first = home.told(desired=COUNT, pending=COUNT, cached=0)
     revision_before = set(fleet.counts()["revisions"])
-    began = time.monotonic()
+    began, cpu, written = time.monotonic(), cpu_seconds(operator), writes(operator)
+    home.want(*IMAGES[:3], parallelism=PARALLELISM)
     wait_for(
         lambda: [n for r, n in fleet.counts()["revisions"].items() if r not in revision_before] == [COUNT],
         120,
@@ -121,26 +71,51 @@ def test_a_change_reaches_all_nodes_and_the_status_is_right(home, fleet, operato
         pause=0.5,
     )
     reached = time.monotonic() - began
-    told(home, desired=COUNT, pending=COUNT)
+    home.told(desired=COUNT, pending=COUNT)
     right = time.monotonic() - began
-    live = json.dumps(home.find("imageprecache", "golden"))
-    print(
+    live = json.dumps(home.precache())
+    told(
         f"{COUNT} nodes: first told after {first:.1f} s; a change reached all after {reached:.1f} s, status right "
-        f"after {right:.1f} s; operator {rss_kib(operator) / 1024:.0f} MiB at most; object {len(live)} bytes; "
-        f"{fleet.counts()['requests']} requests to agents"
+        f"after {right:.1f} s, with {writes(operator) - written} writes and {cpu_seconds(operator) - cpu:.1f} s of the "
+        f"operator's processor; object {len(live)} bytes"
     )
+    assert writes(operator) - written <= MOST_WRITES
     assert fleet.counts()["mostGranted"] <= PARALLELISM
     assert len(live) < MOST_BYTES
-    assert rss_kib(operator) < MOST_RSS_KIB
+    assert level(operator, "VmHWM") < MOST_RSS_KIB
 
 
-def test_all_nodes_are_filled_so_many_at_a_time(home, fleet, operator):
-    want(home, *IMAGES[:3])
+def test_all_nodes_are_filled_so_many_at_a_time(home, fleet, operator, told):
+    home.want(*IMAGES[:3], parallelism=PARALLELISM)
     fleet.work(at_work=True)
-    began = time.monotonic()
-    told(home, desired=COUNT, cached=COUNT)
-    print(f"{COUNT} nodes filled after {time.monotonic() - began:.1f} s")
+    began, cpu, written = time.monotonic(), cpu_seconds(operator), writes(operator)
+    home.told(desired=COUNT, cached=COUNT)
+    filled, cpu = time.monotonic() - began, cpu_seconds(operator) - cpu
     home.wait_ready("golden", "imageprecache")
-    assert home.find("imageprecache", "golden")["status"]["progressPercent"] == 100
+    told(
+        f"{COUNT} nodes filled after {filled:.1f} s, {PARALLELISM} at a time, with {writes(operator) - written} writes "
+        f"and {cpu:.1f} s of the operator's processor; operator {level(operator, 'VmHWM') // 1024} MiB at most"
+    )
+    assert home.precache()["status"]["progressPercent"] == 100
     assert fleet.counts()["mostGranted"] <= PARALLELISM
-    assert rss_kib(operator) < MOST_RSS_KIB
+    assert level(operator, "VmHWM") < MOST_RSS_KIB
+
+
+def test_a_third_that_hangs_holds_up_no_other(home, fleet, told):
+    hanging = COUNT // 3
+    fleet.behave({f"node-{number}": "hangs" for number in range(hanging)})
+    home.want(*IMAGES, parallelism=PARALLELISM)
+    began = time.monotonic()
+    home.told(desired=COUNT, cached=COUNT - hanging, unavailable=hanging)
+    told(f"{COUNT} nodes of which {hanging} hang: the others filled after {time.monotonic() - began:.1f} s")
+    fleet.behave({f"node-{number}": "" for number in range(hanging)})
+    home.told(desired=COUNT, cached=COUNT)
+
+
+def test_nodes_that_have_all_cost_little(home, operator, told):
+    home.wait_ready("golden", "imageprecache")
+    time.sleep(5)  # what follows from the last of them
+    before, cpu = writes(operator), cpu_seconds(operator)
+    time.sleep(IDLE_SECONDS)
+    told(f"{COUNT} nodes, an idle minute: {cpu_seconds(operator) - cpu:.1f} s of the operator's processor")
+    assert writes(operator) == before

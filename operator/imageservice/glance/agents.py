@@ -23,6 +23,7 @@ from imageservice.agent_report import (
     ImageState,
     SetReport,
 )
+from imageservice.api.v1alpha1 import MOST_BYTES, MOST_COUNTED
 from imageservice.glance import answers
 from imageservice.glance.answers import Answer, Json, is_count, shown
 from imageservice.sensitive import Sensitive
@@ -41,7 +42,6 @@ TOKEN_HEADER = "X-Image-Service-Token"  # noqa: S105 - the name of a header
 
 _STATES = {state.value: state for state in ImageState}
 _REASONS = {reason.value: reason for reason in ImageReason}
-_LARGEST = 2**63 - 1
 _Value = TypeVar("_Value")
 
 
@@ -267,7 +267,7 @@ def _image(entry: Json) -> ImageReport:
         found,
         reason=_REASONS.get(reason, ImageReason.WORKER_FAILED) if reason or state is ImageState.FAILED else None,
         message=shown(entry.get("message"), MESSAGE_LIMIT),
-        attempts=_number(entry.get("attempts") or 0),
+        attempts=min(_number(entry.get("attempts") or 0), MOST_COUNTED),
         retry_at=None if retry_at is None else _time(retry_at),
     )
 
@@ -309,12 +309,12 @@ def _name(value: object) -> str:
 
 
 def _number(value: object) -> int:
-    if not is_count(value) or value > _LARGEST:
+    if not is_count(value) or value > MOST_BYTES:
         raise _Odd
     return value
 
 
 def _time(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < _LARGEST:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < MOST_BYTES:
         raise _Odd
     return float(value)

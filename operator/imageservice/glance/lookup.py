@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from imageservice.api.v1alpha1 import MOST_BYTES
 from imageservice.found_images import Found, FoundImage
 from imageservice.glance import answers
 from imageservice.glance.agents import TOKEN_HEADER
@@ -65,9 +66,13 @@ def _image(entry: Json) -> FoundImage:
     if not isinstance(entry, dict):
         raise _odd()
     image_id, size = entry.get("id"), entry.get("size")
-    if not isinstance(image_id, str) or not _ID.fullmatch(image_id) or not (size is None or is_count(size)):
+    if not isinstance(image_id, str) or not _ID.fullmatch(image_id) or not _is_size(size):
         raise _odd()
     return FoundImage(image_id, answers.shown(entry.get("name"), NAME_LIMIT), size, str(entry.get("status")))
+
+
+def _is_size(value: object) -> bool:
+    return value is None or (is_count(value) and value <= MOST_BYTES)
 
 
 def _odd() -> MonitorError:

@@ -80,43 +80,28 @@ def image_status(image_id: str, whole: Whole) -> dict[str, Any]:
     known = whole.known
     outcome = known.outcomes.get(image_id)
     size = known.cached.get(image_id) or whole.sizes.get(image_id) or (outcome.size if outcome else None)
-    attempts = outcome.attempts if outcome else 0
     if image_id in known.cached:
         return _image("Cached", size, size or 0)
     if whole.current is not None and whole.current.image_id == image_id:
-        return _image("Fetching", whole.current.size or size, whole.current.done_bytes, attempts=attempts)
+        return _image("Fetching", whole.current.size or size, whole.current.done_bytes, outcome)
     waits_for = None if image_id in known.queued else why_not(known.sets, image_id, known.now)
     if whole.trouble is not None and waits_for is None:
         outcome = whole.trouble
     if outcome is None:
         return _image("Waiting", size, 0, reason=waits_for or "")
-    return _image(
-        "Failed",
-        size,
-        0,
-        reason=outcome.reason,
-        message=outcome.message,
-        attempts=outcome.attempts,
-        retry_at=outcome.retry_at,
-    )
+    return _image("Failed", size, 0, outcome) | {"retryAt": outcome.retry_at}
 
 
 def _image(
-    state: str,
-    size: int | None,
-    done_bytes: int,
-    *,
-    reason: str = "",
-    message: str = "",
-    attempts: int = 0,
-    retry_at: float | None = None,
+    state: str, size: int | None, done_bytes: int, failed: Outcome | None = None, *, reason: str = ""
 ) -> dict[str, Any]:
+    """Return one image as it is told; `failed` is how the last attempt went wrong, also while the next one runs."""
     return {
         "state": state,
         "sizeBytes": size,
         "doneBytes": done_bytes,
-        "reason": reason,
-        "message": message,
-        "attempts": attempts,
-        "retryAt": retry_at,
+        "reason": failed.reason if failed else reason,
+        "message": failed.message if failed else "",
+        "attempts": failed.attempts if failed else 0,
+        "retryAt": None,
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from imageservice.agent_report import AgentReport
+from imageservice.agent_report import AgentFailure, AgentReport
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import READY, ImagePrecache, ImagePrecacheSpec, ImageService
 from imageservice.errors import Blocked
@@ -20,6 +20,7 @@ from imageservice.reconcile.cache_target import service_blocked
 from imageservice.reconcile.endpoints import read_agents
 from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
 from imageservice.reconcile.precache_plan import Order
+from imageservice.reconcile.precache_turns import Turns
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.render.agent_token import agent_token
 from imageservice.render.labels import selector_text
@@ -37,7 +38,11 @@ from imageservice.status.reasons import Nature, nature
 from imageservice.status.windows import next_opening
 
 BUSY_SECONDS = 5.0
-"""How often nodes are asked that have something to do, or wait for it."""
+"""How often nodes are asked that have something to do, or wait for it, while nothing comes of it."""
+QUICK_SECONDS = 1.0
+"""How often they are asked at most: when so many are done that others could have begun."""
+DONE_SHARE = 0.1
+"""Which part of the nodes at work may be done before the next ones begin."""
 IDLE_SECONDS = 60.0
 """How often all nodes are asked: a disk may have been wiped."""
 SHOWN = 5
@@ -51,6 +56,7 @@ class Pass:
     live: Manifest
     seen: status.Seen = field(default_factory=status.Seen)
     wait: float = IDLE_SECONDS
+    look: float = BUSY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class ImagePrecacheReconciler:
         self._clock = clock
         self._status = StatusWriter(kube, recorder, IMAGE_PRECACHE)
         self._samples: dict[str, _Sample] = {}
+        self._looks: dict[str, float] = {}
+        self._turns = Turns()
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Make one pass. Errors of the API server and bugs are raised, for the loop to back off."""
@@ -109,7 +117,7 @@ class ImagePrecacheReconciler:
         spec, namespace = found.spec, live["metadata"]["namespace"]
         seen.set(true(ACCEPTED, "Accepted", "The spec is valid."))
         token = await self._token(namespace, spec.image_service_ref.name)
-        seen.secrets = [token]
+        seen.secrets = (token,)
         everywhere, here = await self._agents(namespace, spec, token, current)
         wanted = await self._images(namespace, spec, token)
         seen.images = wanted.images
@@ -202,17 +210,21 @@ class ImagePrecacheReconciler:
         """Ask the nodes, those at work oftener, and tell those that have to know otherwise."""
         outcomes = await self._fleet.reports(here, IDLE_SECONDS / 2)
         at_work = [agent for agent in here if precache_plan.is_at_work(order, outcomes[agent.node])]
-        outcomes |= await self._fleet.reports(at_work, BUSY_SECONDS / 2)
-        told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock())
+        outcomes |= await self._fleet.reports(at_work, QUICK_SECONDS / 2)
+        idle = self._turns.idle(order, outcomes, time.monotonic())
+        told = precache_plan.grants(order, outcomes, spec.parallelism, opened, self._clock(), idle)
         # Grants are taken back before others get them.
         for fetch in (False, True):
             part = {node: one for node, one in told.items() if one.fetch is fetch}
             await self._fleet.hand_out(order.uid, part, here)
         outcomes |= await self._fleet.reports([agent for agent in here if agent.node in told], IDLE_SECONDS / 2)
+        current.look = self._next_look(order.uid, sum(one.fetch for one in told.values()), len(at_work))
+        current.seen.idle = idle
         current.seen.revision = order.revision
         current.seen.states = Counter(precache_plan.state(order, outcome).value for outcome in outcomes.values())
         current.seen.outcomes = {
-            node: outcome if isinstance(outcome, AgentReport) else None for node, outcome in outcomes.items()
+            node: outcome if isinstance(outcome, AgentReport) else AgentFailure(outcome.reason, outcome.message)
+            for node, outcome in outcomes.items()
         }
 
     async def _take_back(self, order: Order, elsewhere: list[Agent]) -> None:
@@ -220,6 +232,13 @@ class ImagePrecacheReconciler:
         outcomes = await self._fleet.reports(elsewhere, IDLE_SECONDS / 2)
         left = set(precache_plan.leftovers(order.uid, outcomes))
         await self._fleet.take_back(order.uid, [agent for agent in elsewhere if agent.node in left])
+
+    def _next_look(self, uid: str, begun: int, at_work: int) -> float:
+        if not (begun or at_work):
+            self._looks.pop(uid, None)
+            return BUSY_SECONDS
+        self._looks[uid] = next_look(self._looks.get(uid), begun, at_work)
+        return self._looks[uid]
 
     # ----------------------------------------------------------------------------------------------------------- status
 
@@ -234,7 +253,7 @@ class ImagePrecacheReconciler:
         if opened.until is not None:
             current.wait = min(current.wait, max(1.0, opened.until - now.timestamp() + 1.0))
         if opened.is_open and (seen.states["fetching"] or seen.states["pending"]):
-            current.wait = min(current.wait, BUSY_SECONDS)
+            current.wait = min(current.wait, current.look)
         retry = precache_plan.next_retry(order, seen.outcomes.values())
         if opened.is_open and retry is not None:
             current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
@@ -263,6 +282,17 @@ def _is_under_way(policy: Manifest) -> bool:
     """Tell whether a policy has yet to say how many nodes it has."""
     ready: Manifest = next((c for c in policy["status"].get("conditions", []) if c.get("type") == READY), {})
     return ready.get("status") not in ("True", "False")
+
+
+def next_look(last: float | None, begun: int, at_work: int) -> float:
+    """Return after how many seconds to ask the nodes at work again, when it was `last` seconds before.
+
+    `begun` nodes were let fetch now, in the place of as many of `at_work` that are done. At this pace the next look is
+    due when a tenth of them will be; without any, it is put off more and more.
+    """
+    pause = last or QUICK_SECONDS
+    pause = pause * DONE_SHARE * at_work / begun if begun else pause * 2
+    return min(BUSY_SECONDS, max(QUICK_SECONDS, pause))
 
 
 def _why_closed(spec: ImagePrecacheSpec, opened: precache_plan.Window) -> str:

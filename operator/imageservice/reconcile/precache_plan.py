@@ -5,7 +5,7 @@ lets no node too many fetch, and one that is away holds up nobody who may.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -106,7 +106,7 @@ def state(wanted: Order, outcome: Outcome) -> NodeState:
     """Return how a node stands with the images."""
     if isinstance(outcome, AgentError):
         return NodeState.UNAVAILABLE
-    states = {_report(outcome, image).state for image in wanted.images}
+    states = {report.state for report in reports(wanted, outcome)}
     if states <= {ImageState.CACHED}:
         return NodeState.CACHED
     if ImageState.FETCHING in states:
@@ -114,25 +114,32 @@ def state(wanted: Order, outcome: Outcome) -> NodeState:
     return NodeState.FAILED if ImageState.FAILED in states else NodeState.PENDING
 
 
-def grants(
-    wanted: Order, outcomes: Mapping[str, Outcome], parallelism: str, opened: Window, now: datetime
+def grants(  # noqa: PLR0917 - one for each thing that decides
+    wanted: Order,
+    outcomes: Mapping[str, Outcome],
+    parallelism: str,
+    opened: Window,
+    now: datetime,
+    idle: Collection[str] = (),
 ) -> dict[str, WantedSet]:
     """Return what is to be told to whom: only to nodes that were told otherwise, or nothing, last.
 
     No more nodes than `parallelism` says may fetch at once. One that has a grant keeps it while it has something to do;
-    one that waits after a failure has none, and gets the next that is free once its time has come. Where there are as
-    many grants as nodes, all have one for good, and need no operator to fill a disk again.
+    one that waits after a failure has none, and gets the next that is free once its time has come. Nodes that are
+    `idle`, which made nothing of theirs, come after all others. Where there are as many grants as nodes, all have one
+    for good, and need no operator to fill a disk again.
     """
     answering = {node: outcome for node, outcome in outcomes.items() if isinstance(outcome, AgentReport)}
     limit = part_of(parallelism, len(outcomes)) if opened.is_open else 0
     if limit >= len(outcomes):
         allowed = set(answering)
     else:
-        busy = {node for node, found in answering.items() if _fetches(wanted, found)}
+        busy = {node for node, found in answering.items() if node not in idle and _fetches(wanted, found)}
         # What runs is not stopped because the limit was lowered; a closed window stops it.
         allowed = busy if opened.is_open else set()
         line = _in_line(wanted, answering, now)
-        for node in (*sorted(node for node in line if _may_fetch(wanted, answering[node])), *line):
+        have = sorted(node for node in line if _may_fetch(wanted, answering[node]))
+        for node in sorted((*have, *line), key=lambda node: node in idle):
             if len(allowed) < limit:
                 allowed.add(node)
     return {
@@ -159,14 +166,12 @@ def _may_fetch(wanted: Order, found: AgentReport) -> bool:
 
 
 def _fetches(wanted: Order, found: AgentReport) -> bool:
-    return _may_fetch(wanted, found) and any(
-        _report(found, image).state is ImageState.FETCHING for image in wanted.images
-    )
+    return _may_fetch(wanted, found) and any(report.state is ImageState.FETCHING for report in reports(wanted, found))
 
 
 def _is_due(wanted: Order, found: AgentReport, now: datetime) -> bool:
     """Tell whether the node would fetch something now if it may."""
-    return any(_may_begin(_report(found, image), now) for image in wanted.images)
+    return any(_may_begin(report, now) for report in reports(wanted, found))
 
 
 def _may_begin(image: ImageReport, now: datetime) -> bool:
@@ -176,10 +181,15 @@ def _may_begin(image: ImageReport, now: datetime) -> bool:
 
 
 def _attempts(wanted: Order, found: AgentReport) -> int:
-    return max((_report(found, image).attempts for image in wanted.images), default=0)
+    return max((report.attempts for report in reports(wanted, found)), default=0)
 
 
 _UNTOLD = ImageReport(ImageState.WAITING)
+
+
+def reports(wanted: Order, found: AgentReport) -> Iterator[ImageReport]:
+    """Yield what a node says of each of the images."""
+    return (_report(found, image) for image in wanted.images)
 
 
 def _report(found: AgentReport, image: str) -> ImageReport:
@@ -195,13 +205,13 @@ def is_at_work(wanted: Order, outcome: Outcome) -> bool:
     )
 
 
-def next_retry(wanted: Order, outcomes: Iterable[Outcome | None]) -> float | None:
+def next_retry(wanted: Order, outcomes: Iterable[object]) -> float | None:
     """Return when the next failed image may be tried again, in seconds since 1970."""
     times = (
         report.retry_at
         for found in outcomes
         if isinstance(found, AgentReport)
-        for report in (_report(found, image) for image in wanted.images)
+        for report in reports(wanted, found)
         if report.state is ImageState.FAILED and report.retry_at is not None
     )
     return min(times, default=None)

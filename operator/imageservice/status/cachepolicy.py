@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from imageservice.agent_report import CacheUse
-from imageservice.api.v1alpha1 import CONFLICTED, EFFECTIVE, PROGRAMMED
+from imageservice.api.v1alpha1 import CONFLICTED, EFFECTIVE, MOST_BYTES, MOST_COUNTED, PROGRAMMED
 from imageservice.manifest import Manifest
 from imageservice.status.conditions import Condition, complete, false, merge, summarise, true
 from imageservice.status.daemonset import NodeCounts
@@ -59,10 +59,10 @@ def contents(uses: list[CacheUse]) -> Manifest:
     """Return what is in several caches together."""
     used, most = sum(use.used_bytes for use in uses), sum(use.max_bytes for use in uses)
     return {
-        "usedBytes": used,
-        "maxBytes": most,
+        "usedBytes": min(used, MOST_BYTES),
+        "maxBytes": min(most, MOST_BYTES),
         "usedPercent": min(100, used * 100 // most) if most else 0,
-        "images": sum(use.images for use in uses),
+        "images": min(sum(use.images for use in uses), MOST_COUNTED),
     }
 
 

@@ -119,6 +119,7 @@ REASONS: dict[str, Nature] = {
     # ImagePrecache
     "NoCachePolicy": Nature.WAITING,
     "ImagesNotFound": Nature.WAITING,
+    "NoImages": Nature.IDLE,
     "ImageLookupFailed": Nature.FAULT,
     "Cached": Nature.GOOD,
     "Fetching": Nature.PROGRESS,

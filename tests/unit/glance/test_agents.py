@@ -21,6 +21,7 @@ from imageservice.agent_report import (
     ImageState,
     SetReport,
 )
+from imageservice.api.v1alpha1 import MOST_COUNTED
 from imageservice.glance import agents
 from imageservice.glance.agents import Agent, AgentError, Reason, WantedSet
 from imageservice.sensitive import Sensitive
@@ -125,7 +126,7 @@ async def test_a_304_that_nobody_asked_for_is_no_answer() -> None:
         STATUS | {"node": "n" * 300},
         STATUS | {"cache": {}},
         STATUS | {"cache": CACHE | {"usedBytes": -1}},
-        STATUS | {"cache": CACHE | {"usedBytes": 2**63}},
+        STATUS | {"cache": CACHE | {"usedBytes": 2**53}},
         STATUS | {"cache": CACHE | {"hits": True}},
         STATUS | {"sets": []},
         STATUS | {"sets": {UID: {"name": "golden", "revision": "abc", "fetch": "yes"}}},
@@ -137,6 +138,7 @@ async def test_a_304_that_nobody_asked_for_is_no_answer() -> None:
         with_image(state=["Cached"]),
         with_image(sizeBytes="1"),
         with_image(doneBytes=-5),
+        with_image(sizeBytes=2**53),
         with_image(attempts=1.5),
         with_image(retryAt="soon"),
         with_image(retryAt=-1),
@@ -165,11 +167,13 @@ async def test_the_agent_of_another_node_is_not_believed() -> None:
 
 
 async def test_reasons_outside_the_table_and_texts_are_made_fit_to_show() -> None:
-    entry = {"state": "Failed", "reason": "Hacked", "message": "two\nlines \x1b[31m\u202e red" + "m" * 1000}
+    message = "two\nlines \x1b[31m\u202e red" + "m" * 1000
+    entry = {"state": "Failed", "reason": "Hacked", "attempts": 2**52, "message": message}
     report, _ = await do(saying(STATUS | {"images": {IMAGE: entry, OTHER: {"state": "Failed"}}}), agents.status)
     assert report.images[IMAGE].reason is ImageReason.WORKER_FAILED
     assert report.images[IMAGE].message.startswith("two lines [31m redmm")
     assert len(report.images[IMAGE].message) == agents.MESSAGE_LIMIT
+    assert report.images[IMAGE].attempts == MOST_COUNTED
     assert report.images[OTHER].reason is ImageReason.WORKER_FAILED
 
 

@@ -48,7 +48,15 @@ def whole(
         (whole(cached={IMAGE: 500}, outcomes={IMAGE: FAILED}), {"state": "Cached", "sizeBytes": 500, "doneBytes": 500}),
         (
             whole(current=Current(IMAGE, 500, 20), outcomes={IMAGE: FAILED}),
-            {"state": "Fetching", "sizeBytes": 500, "doneBytes": 20, "attempts": 2},
+            {
+                "state": "Fetching",
+                "sizeBytes": 500,
+                "doneBytes": 20,
+                # What went wrong is told until it has come right.
+                "reason": "DataMissing",
+                "message": "gone",
+                "attempts": 2,
+            },
         ),
         (whole(current=Current(OTHER, 500, 20)), {"state": "Waiting"}),
         (

@@ -11,7 +11,8 @@ from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
-from imageservice.reconcile.imageprecache import ImagePrecacheReconciler
+from imageservice.reconcile import precache_turns
+from imageservice.reconcile.imageprecache import ImagePrecacheReconciler, next_look
 from imageservice.runtime.kinds import CACHE_POLICY, ENDPOINT_SLICE, IMAGE_PRECACHE, IMAGE_SERVICE
 from imageservice.runtime.settings import Settings
 
@@ -68,7 +69,8 @@ class Precaches(Policies):
         self.policies._fleet = self.fleet
         self.glance = {"ubuntu": [(UBUNTU, "active")], "debian": [(DEBIAN, "active")]}
         self.asked = []
-        self.tokens = []
+        self.size = SIZE
+        self.token = None
         self.monitors.lookup = self.lookup
         self.precaches = ImagePrecacheReconciler(
             self.kube, self.events, Settings(), self.monitors, self.fleet, clock=lambda: self.now
@@ -76,7 +78,7 @@ class Precaches(Policies):
 
     async def lookup(self, url, token, queries):
         self.asked.append(url)
-        self.tokens.append(token)
+        self.token = token
         if self.glance is None:
             raise MonitorError(MonitorReason.MONITOR_UNREACHABLE, "the store monitor cannot be connected to")
         known = {image: name for name, images in self.glance.items() for image, _ in images}
@@ -84,7 +86,7 @@ class Precaches(Policies):
         for query in queries:
             name = query.get("name") or known.get(query.get("id"))
             found = self.glance.get(name, []) if name else []
-            answers.append(Found(tuple(FoundImage(image, name, SIZE, status) for image, status in found)))
+            answers.append(Found(tuple(FoundImage(image, name, self.size, status) for image, status in found)))
         return answers
 
     def precache(self, name="golden", images=("ubuntu",), **spec):
@@ -214,6 +216,37 @@ class TestNodes:
         assert not run.fleet.nodes["a"].sets
 
 
+class TestPace:
+    @pytest.mark.parametrize(
+        ("last", "begun", "at_work", "next_"),
+        [
+            (None, 3, 0, 1.0),  # those that may fetch now may be done soon
+            (1.0, 0, 3, 2.0),
+            (4.0, 0, 3, 5.0),
+            (5.0, 0, 3, 5.0),
+            (5.0, 1, 1, 1.0),
+            (1.0, 500, 500, 1.0),
+            (1.0, 8, 500, 5.0),  # so few of so many are done: to ask all of them for that is not worth while
+            (2.0, 25, 500, 4.0),
+        ],
+    )
+    def test_nodes_are_asked_again_when_a_part_of_them_may_be_done(self, last, begun, at_work, next_):
+        assert next_look(last, begun, at_work) == next_
+
+    async def test_nodes_that_are_done_are_followed_by_others_soon(self):
+        run = await cached_service("a", "b")
+        run.precache(parallelism=1)
+        assert (await run.fill()).requeue_after == 1.0
+        run.have("a", UBUNTU, state=ImageState.FETCHING)
+        assert [(await run.fill()).requeue_after for _ in range(3)] == [2.0, 4.0, 5.0]
+        run.have("a", UBUNTU)
+        assert (await run.fill()).requeue_after == 1.0
+        [told] = run.fleet.nodes["b"].sets.values()
+        assert told.fetch
+        run.have("b", UBUNTU)
+        assert (await run.fill()).requeue_after == 60.0
+
+
 class TestTrouble:
     async def test_a_bad_image_is_named_with_its_reason_on_each_node(self):
         run = await cached_service("a", "b")
@@ -243,14 +276,54 @@ class TestTrouble:
         await run.fill()
         assert run.precache_said() == ("False", "NoNodeMatches")
 
-    async def test_a_node_that_repeats_its_token_is_quoted_without_it(self):
+    async def test_a_row_stays_while_the_node_tries_again_and_goes_when_the_image_is_there(self):
         run = await cached_service("a")
         run.precache()
         await run.fill()
-        token = run.tokens[0].reveal()
-        run.have("a", UBUNTU, state=ImageState.FAILED, reason=ImageReason.HASH_MISMATCH, words=f"refused {token}")
+        run.have("a", UBUNTU, state=ImageState.FAILED, reason=ImageReason.DATA_MISSING)
         await run.fill()
-        assert [row["message"] for row in run.table()["failingNodes"]] == ["refused ***"]
+        run.have("a", UBUNTU, state=ImageState.FETCHING, reason=ImageReason.DATA_MISSING)
+        await run.fill()
+        [row] = run.table()["failingNodes"]
+        assert (row["node"], row["imageID"], row["reason"], row["attempts"]) == ("a", UBUNTU, "DataMissing", 2)
+        assert run.table()["nodes"]["fetching"] == 1
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert run.table()["failingNodes"] == []
+
+    async def test_a_node_that_makes_nothing_of_its_turn_is_named_and_another_has_it(self, monkeypatch):
+        monkeypatch.setattr(precache_turns, "BEGIN_SECONDS", -1.0)
+        run = await cached_service("a", "b")
+        run.precache(parallelism=1)
+        await run.fill()
+        await run.fill()
+        [told] = run.fleet.nodes["b"].sets.values()
+        assert told.fetch
+        await run.fill()
+        assert {"node": "a", "reason": "NoProgress"}.items() <= run.table()["failingNodes"][0].items()
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert [row["node"] for row in run.table()["failingNodes"]] == ["b"]
+
+    async def test_what_an_agent_says_is_shown_without_the_token(self):
+        run = await cached_service("a")
+        run.precache()
+        await run.fill()
+        token = run.token.reveal()
+        why = ImageReport(ImageState.FAILED, SIZE, 0, ImageReason.WORKER_FAILED, f"it said {token}", 1, None)
+        run.fleet.nodes["a"].images[UBUNTU] = why
+        await run.fill()
+        assert run.table()["failingNodes"][0]["message"] == "it said ***"
+
+    async def test_more_bytes_than_a_status_can_hold_are_told_as_so_many(self):
+        run = await cached_service("a", "b")
+        run.precache()
+        run.size = 2**53 - 1
+        await run.fill()
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert run.table()["bytesTotal"] == 2**53 - 1
+        assert run.table()["progressPercent"] == 50
 
     async def test_a_name_that_is_not_there_is_told_and_the_others_are_fetched(self):
         run = await cached_service("a")
@@ -282,6 +355,10 @@ class TestTrouble:
         await run.fill()
         assert run.precache_said() == ("False", "NodesUnavailable")
         assert run.table()["nodes"]["unavailable"] == 1
+        [row] = run.table()["failingNodes"]
+        assert (row["node"], row["reason"]) == ("a", "AgentUnreachable")
+        assert "imageID" not in row
+        assert "AgentUnreachable (1)" in run.conditions("golden", IMAGE_PRECACHE)["Ready"]["message"]
 
     @pytest.mark.parametrize(
         ("spec", "reason"),

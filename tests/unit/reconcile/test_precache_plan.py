@@ -58,8 +58,8 @@ class Nodes(dict):
     def outcomes(self):
         return {name: AWAY if node is None else node.report(name) for name, node in self.items()}
 
-    def tell(self, parallelism="2", opened=OPEN, now=NOW, wanted=ORDER):
-        changes = grants(wanted, self.outcomes(), parallelism, opened, now)
+    def tell(self, parallelism="2", opened=OPEN, now=NOW, wanted=ORDER, idle=()):
+        changes = grants(wanted, self.outcomes(), parallelism, opened, now, idle)
         for name, one in changes.items():
             self[name].set = one
         return changes

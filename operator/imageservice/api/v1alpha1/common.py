@@ -158,10 +158,14 @@ Options = Annotated[
 ]
 """Options of one section of glance-api.conf: name -> value."""
 
-Count = Annotated[int, Field(ge=0, le=1_000_000), schema_format("int32")]
+MOST_COUNTED = 2**31 - 1
+MOST_BYTES = 2**53 - 1
+"""The largest numbers that a status can hold: whoever reads it as JSON may keep numbers as floats."""
+
+Count = Annotated[int, Field(ge=0, le=MOST_COUNTED), schema_format("int32")]
 """A number of things that the operator counted."""
 
-Bytes = Annotated[int, Field(ge=0, le=2**53 - 1), schema_format("int64"), unit("bytes")]
+Bytes = Annotated[int, Field(ge=0, le=MOST_BYTES), schema_format("int64"), unit("bytes")]
 """A number of bytes that the operator counted."""
 
 Port = Annotated[int, Field(ge=1, le=65535), schema_format("int32")]

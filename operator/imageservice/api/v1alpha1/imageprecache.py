@@ -199,17 +199,17 @@ class PrecachedImage(ApiModel):
 
 
 class FailingNode(ApiModel):
-    """One image that one node could not fetch the last time."""
+    """One image that one node could not fetch the last time, or a node whose agent gives no answer to use."""
 
     node: Annotated[ObjectName, Field(description="Name of the node.", examples=["compute-7"])]
     image_id: Annotated[
-        ImageID,
+        ImageID | None,
         Field(
             alias="imageID",
-            description="Id of the image.",
+            description="Id of the image. Not there where the agent of the node gives no answer to use.",
             examples=["3f0e7f1e-5d0c-4c5e-8f6a-2a1c9d7b6e54"],
         ),
-    ]
+    ] = None
     reason: Annotated[
         Annotated[str, Field(min_length=1, max_length=64)],
         Field(description="Why, as one CamelCase word.", examples=["HashMismatch"]),
@@ -220,7 +220,7 @@ class FailingNode(ApiModel):
     ]
     attempts: Annotated[
         Annotated[Count, unit("attempts")],
-        Field(description="How often the node has tried.", examples=[4]),
+        Field(description="How often in a row the node has failed.", examples=[4]),
     ]
 
 
@@ -293,7 +293,8 @@ class ImagePrecacheStatus(ApiModel):
         list[FailingNode],
         Field(
             max_length=MAX_FAILING_NODES,
-            description="Images that nodes could not fetch the last time: no more than fit into the table.",
+            description="Images that nodes could not fetch the last time, until they have them, and nodes whose agents "
+            "give no answer to use: no more than fit into the table.",
             examples=[
                 [
                     {
