@@ -122,9 +122,9 @@ class Glance:
     def _create_stores(self) -> None:
         """Make the stores known. None is asked whether it works: one that does not is no fault of the others."""
         try:
-            logging.getLogger("stevedore").setLevel(logging.ERROR)
+            # It tells of each driver that cannot be imported; one that is needed is missed below.
+            logging.getLogger("stevedore").setLevel(logging.CRITICAL)
             for kind in HEAVY_DRIVERS.keys() - set(self._config.enabled_backends.values()):
-                # As where it cannot be imported, which stevedore warns of.
                 sys.modules[HEAVY_DRIVERS[kind]] = None  # type: ignore[assignment]
             glance_store.register_store_opts(self._config)
             for store, kind in self._config.enabled_backends.items():

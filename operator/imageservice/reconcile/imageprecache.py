@@ -258,6 +258,8 @@ class ImagePrecacheReconciler:
         if opened.is_open and retry is not None:
             current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
         seen.seconds_left = self._seconds_left(current)
+        if seen.seconds_left is not None:
+            current.wait = min(current.wait, max(QUICK_SECONDS, seen.seconds_left))
 
     def _seconds_left(self, current: Pass) -> int | None:
         """Return how long the rest will take at the pace of the last passes; None while nothing comes in."""

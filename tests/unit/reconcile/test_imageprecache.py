@@ -11,7 +11,7 @@ from imageservice.found_images import Found, FoundImage
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.monitor import Reason as MonitorReason
-from imageservice.reconcile import precache_turns
+from imageservice.reconcile import imageprecache, precache_turns
 from imageservice.reconcile.imageprecache import ImagePrecacheReconciler, next_look
 from imageservice.runtime.kinds import CACHE_POLICY, ENDPOINT_SLICE, IMAGE_PRECACHE, IMAGE_SERVICE
 from imageservice.runtime.settings import Settings
@@ -245,6 +245,19 @@ class TestPace:
         assert told.fetch
         run.have("b", UBUNTU)
         assert (await run.fill()).requeue_after == 60.0
+
+
+    async def test_nodes_are_asked_again_when_the_rest_is_expected(self, monkeypatch):
+        run = await cached_service("a")
+        now = 1000.0
+        monkeypatch.setattr(imageprecache.time, "monotonic", lambda: now)
+        run.precache()
+        await run.fill()
+        for done, pause in ((100, 2.0), (500, 4.0), (800, 2.0)):
+            run.fleet.nodes["a"].images[UBUNTU] = ImageReport(ImageState.FETCHING, SIZE, done)
+            waits = (await run.fill()).requeue_after
+            assert waits == pause, f"at {done} of {SIZE} bytes"
+            now += 4.0
 
 
 class TestTrouble:
