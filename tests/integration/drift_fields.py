@@ -124,6 +124,14 @@ def alone(live: Manifest, values: dict[Field, Any]) -> Manifest:
     return manifest
 
 
+HEADLESS = "Service without an address"
+
+
+def sort_of(child: Manifest) -> str:
+    """Return what the tables below know a child as: its kind, but for a Service that has no address."""
+    return HEADLESS if child.get("spec", {}).get("clusterIP") == "None" else str(child["kind"])
+
+
 _Change = Callable[[Any], list[Any]]
 
 
@@ -167,18 +175,27 @@ _BY_PLACE: dict[tuple[str, str], _Change] = {
     ("*", "*.sizeLimit"): _one_of("3Mi"),
     ("*", "*.terminationMessagePolicy"): _one_of("File", "FallbackToLogsOnError"),
     ("*", "*.volumeMounts.name"): _one_of("tmp", "config"),
+    ("DaemonSet", "spec.selector"): _in_selector,
+    ("DaemonSet", "spec.updateStrategy.type"): _one_of("OnDelete", "RollingUpdate"),
     ("Deployment", "spec.selector"): _in_selector,
     ("PodDisruptionBudget", "spec.selector"): _in_selector,
     ("PodDisruptionBudget", "spec.unhealthyPodEvictionPolicy"): _one_of("IfHealthyBudget", "AlwaysAllow"),
     ("Secret", "data.*"): _one_of(base64.b64encode(b"drifted").decode()),
-    ("Service", "spec.ports.appProtocol"): _one_of("https"),
+    ("Service*", "spec.internalTrafficPolicy"): _one_of("Cluster", "Local"),
+    ("Service*", "spec.ports.appProtocol"): _one_of("https"),
     ("Service", "spec.type"): _one_of("NodePort", "ClusterIP"),
 }
 """Other legal values where not anything of the type is legal, by patterns of the kind and the place."""
 
 ONLY_VALUE: dict[tuple[str, str], str] = {
-    ("Deployment", "*.livenessProbe.successThreshold"): "must be 1",
-    ("Deployment", "*.startupProbe.successThreshold"): "must be 1",
+    ("*", "*.livenessProbe.successThreshold"): "must be 1",
+    ("*", "*.startupProbe.successThreshold"): "must be 1",
+    (HEADLESS, "spec.clusterIP"): "is immutable",
+    (HEADLESS, "spec.type"): "others need an address",
+    ("DaemonSet", "spec.updateStrategy.rollingUpdate.maxSurge"): "must be 0 beside `maxUnavailable`",
+    ("DaemonSet", "spec.template.metadata.labels.app.kubernetes.io/component"): "is in the immutable selector",
+    ("DaemonSet", "spec.template.metadata.labels.app.kubernetes.io/name"): "is in the immutable selector",
+    ("DaemonSet", "spec.template.metadata.labels.imageservice.dev/cache-policy"): "is in the immutable selector",
     ("Deployment", "spec.strategy.type"): "`Recreate` is not legal beside `rollingUpdate`",
     ("Deployment", "spec.template.metadata.labels.app.kubernetes.io/component"): "is in the immutable selector",
     ("Deployment", "spec.template.metadata.labels.app.kubernetes.io/instance"): "is in the immutable selector",

@@ -1,4 +1,4 @@
-"""Meddles with the children of an ImageService, one change at a time, and tells what did not end as it should."""
+"""Meddles with the children of our objects, one change at a time, and tells what did not end as it should."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.api_client import Manifest, Refused
 from tests.end_state import key_of
-from tests.integration.drift_fields import ONLY_VALUE, Field, alone, in_table, other_values, owned
+from tests.integration.drift_fields import ONLY_VALUE, Field, alone, in_table, other_values, owned, sort_of
 from tests.integration.drift_world import MEDDLER, OPERATOR, World, holds, intent
 
 MOST_FAILURES = 3
@@ -31,7 +31,7 @@ class Meddler:
         def excuse(refusal: Refused) -> str | None:
             if "immutable" in refusal.message:
                 return "immutable"
-            return "no other value is legal" if in_table(ONLY_VALUE, child["kind"], field) else None
+            return "no other value is legal" if in_table(ONLY_VALUE, sort_of(child), field) else None
 
         what = f"{field} changed to {value}"
         self._try(child, what, lambda: self._world.api.apply(alone(child, {field: value}), manager=MEDDLER), excuse)
@@ -103,7 +103,7 @@ def parts_of(child: Manifest) -> list[Field]:
 def changes_of(child: Manifest) -> list[tuple[Field, Any]]:
     """Return the fields of a child that are not the key of an item, each with every other value that is tried."""
     fields = [field for field in fields_of(child) if not field.is_key]
-    return [(field, value) for field in fields for value in other_values(child["kind"], field, field.value(child))]
+    return [(field, value) for field in fields for value in other_values(sort_of(child), field, field.value(child))]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One ImageService with an edge and all its children, and what is measured when somebody meddles with one of them."""
+"""An ImageService with an edge and a cache, all their children, and what is measured when somebody meddles with one."""
 
 import time
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 from tests import end_state
 from tests.api_client import ApiClient, Manifest
 from tests.integration.drift_fields import Field, owned
-from tests.integration.objects import Namespace, image_store, secret
+from tests.integration.objects import API, Namespace, image_store, secret
 from tests.operator_process import OperatorProcess
 from tests.waiting import wait_for
 
@@ -50,6 +50,24 @@ def stores() -> list[Manifest]:
     return found
 
 
+POLICY, PRECACHE = "nodes", "golden"
+MAKERS = (("ImageService", "glance"), ("CachePolicy", POLICY))
+"""The objects that have children."""
+
+
+def caches() -> list[Manifest]:
+    """Return a CachePolicy on one node and an ImagePrecache."""
+    target = {"kind": "ImageService", "name": "glance"}
+    policy = {"targetRef": target, "nodeSelector": {"kubernetes.io/hostname": "fake-1"}, "maxSize": "10Gi"}
+    resources = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
+    policy |= {"resources": resources, "prefetcherResources": resources}
+    precache = {"imageServiceRef": {"name": "glance"}, "images": [{"name": "ubuntu-26.04"}]}
+    return [
+        {"apiVersion": API, "kind": "CachePolicy", "metadata": {"name": POLICY}, "spec": policy},
+        {"apiVersion": API, "kind": "ImagePrecache", "metadata": {"name": PRECACHE}, "spec": precache},
+    ]
+
+
 @dataclass
 class Ledger:
     """What was tried: how often with which outcome, and how long the repairs took, in seconds."""
@@ -76,7 +94,7 @@ _PERCENTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 
 class World:
-    """The ImageService `glance` in a namespace of its own, served by an operator of its own.
+    """The ImageService `glance` and its cache in a namespace of their own, served by an operator of their own.
 
     `lost`: it was left in a state that no further test can begin with.
     """
@@ -100,9 +118,9 @@ class World:
         return {c["type"]: c for c in self.service(kind, name).get("status", {}).get("conditions", [])}
 
     def children(self) -> list[Manifest]:
-        """Return all that the ImageService controls, of whatever kind, in the order of their names."""
-        uid = self.service()["metadata"]["uid"]
-        return sorted((item for item in self._everything() if _controller(item) == uid), key=end_state.key_of)
+        """Return all that ImageService and CachePolicy control, of whatever kind, in the order of their names."""
+        uids = {self.service(kind, name)["metadata"]["uid"] for kind, name in MAKERS}
+        return sorted((item for item in self._everything() if _controller(item) in uids), key=end_state.key_of)
 
     def _everything(self) -> list[Manifest]:
         return [item for resource in self._resources for item in self.api.list_of(resource, self.namespace.name)]
@@ -134,12 +152,13 @@ class World:
     def wait_told(self, reason: str, child: Manifest) -> None:
         """Wait until it is told for a reason that a child is in trouble, where that is told: an edge has a row."""
         edge = child["metadata"]["labels"].get(EDGE_LABEL)
+        maker = next(owner["kind"] for owner in child["metadata"]["ownerReferences"] if owner["controller"])
         name = f"{child['kind']} `{child['metadata']['name']}`"
 
         def told() -> bool:
             sites = self.service()["status"].get("sites", [])
             rows = [row for row in sites if row["edge"] and row["name"] == edge]
-            found = rows[0] if rows else self.conditions().get("Accepted", {})
+            found = rows[0] if rows else self.conditions(maker, dict(MAKERS)[maker]).get("Accepted", {})
             return found.get("reason") == reason and name in found.get("message", "")
 
         self.wait(told, f"{reason} is told of {end_state.key_of(child)}")
@@ -149,7 +168,7 @@ class World:
         try:
             return wait_for(condition, BOUND_SECONDS, what, pause=LOOK_SECONDS)
         except AssertionError as late:
-            told = [c for c in self.conditions().values() if c["status"] != "True"]
+            told = [c for kind, name in MAKERS for c in self.conditions(kind, name).values() if c["status"] != "True"]
             raise AssertionError(f"{late}; {told}") from None
 
     def versions(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Somebody meddles with what the operator made: all of it is put right again, or left alone with a reason.
 
-What there is to meddle with is found in the cluster: every object that the ImageService controls, every field that the
-operator owns in it. A child of a later kind, or a field of a later release, is tried without a word here.
+What there is to meddle with is found in the cluster: every object that the ImageService or its cache controls, every
+field that the operator owns in it. A child of a later kind, or a field of a later release, needs no word here.
 """
 
 import signal
@@ -9,18 +9,21 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests import keystone_stand_in, monitor_stand_in
+from tests import caches_stand_in, keystone_stand_in
 from tests.api_client import ApiClient, Manifest, Refused
-from tests.integration.drift_fields import ONLY_VALUE, Field, Item, alone, in_table, other_values
+from tests.integration.drift_fields import ONLY_VALUE, Field, Item, alone, in_table, other_values, sort_of
 from tests.integration.drift_meddler import Meddler, changes_of, fields_of, no_roll_out, parts_of
 from tests.integration.drift_world import (
     BOUND_SECONDS,
     BUCKET,
     FAR,
     MEDDLER,
+    POLICY,
+    PRECACHE,
     REPORTS,
     Ledger,
     World,
+    caches,
     intent,
     stores,
 )
@@ -34,24 +37,37 @@ FOREIGN = "x.example/foreign"
 A_LIE = {"status": "False", "reason": "Lie", "message": "not true", "lastTransitionTime": "2020-01-01T00:00:00Z"}
 FLAGS = ("default", "attached", "ready")
 SITE = {"url": "http://theirs", "replicas": 9, "readyReplicas": 9, "ready": True, "rolledOut": True, "reason": "Lie"}
+IMAGE = "3f0e7f1e-5d0c-4c5e-8f6a-2a1c9d7b6e54"
 STATUS_EDITS = {
     "conditions": [[], [{"type": "Ready", **A_LIE}]],
     "fsid": ["00000000-0000-0000-0000-000000000000"],
+    "bytesDone": [99],
+    "bytesTotal": [99],
+    "cache": [{"usedBytes": 99}],
     "endpoints": [[{"interface": "Public", "url": "https://not.example"}]],
+    "failingNodes": [[{"node": "theirs", "imageID": IMAGE, "reason": "Lie", "message": "not true", "attempts": 9}]],
     "image": ["not.example/glance:1"],
+    "imageServiceName": ["theirs"],
+    "images": [[], [{"id": IMAGE, "cachedNodes": 9, "failedNodes": 9}]],
+    "imagesTotal": [99],
+    "nodes": [{"desired": 99}],
     "observedGeneration": [99],
+    "progressPercent": [99],
     "readyReplicas": [99],
     "release": ["2025.1"],
     "replicas": [99],
+    "revision": ["theirs"],
     "selector": ["app=theirs"],
     "sites": [[], [{"name": "theirs", "edge": True} | SITE]],
     "sitesReady": ["9/9"],
     "storeID": ["theirs"],
     "stores": [[], [{"name": "theirs", "id": "theirs", "type": "Filesystem"} | dict.fromkeys(FLAGS, True)]],
     "updatedReplicas": [99],
+    "url": ["http://theirs"],
 }
 """What the fields of a status are set to, each by itself."""
 OURS = [("ImageService", "glance"), *(("ImageStore", name) for name in ("central", BUCKET, FAR))]
+OURS += [("CachePolicy", POLICY), ("ImagePrecache", PRECACHE)]
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 LEAST_TRIED = 400
@@ -69,10 +85,10 @@ def world(control_plane, tmp_path_factory) -> Iterator[World]:
         # The resync stays at its ten minutes: what is repaired here is repaired because it was noticed.
         settings = {"namespaces": namespace.name, "lease_name": namespace.name}
         with (
-            monitor_stand_in.saying(REPORTS) as monitor_url,
-            running(control_plane, log, monitor_url=monitor_url, **settings) as operator,
+            caches_stand_in.running(REPORTS) as programs,
+            running(control_plane, log, **settings, **programs.settings) as operator,
         ):
-            namespace.apply(*stores())
+            namespace.apply(*stores(), *caches())
             namespace.quickstart(defaultStore="central")
             made = World(namespace, ApiClient(control_plane.kubeconfig), operator, Ledger())
             for kind, name in OURS:
@@ -84,13 +100,19 @@ def world(control_plane, tmp_path_factory) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _ends_as_it_began(world) -> Iterator[None]:
-    """Begin and end each test with a good ImageService; where one did not, do not wait for it in each that follows."""
-    assert not world.lost, "an earlier test left the ImageService not Ready"
+    """Begin and end each test with all Ready; where one did not, do not wait for it in each that follows."""
+    assert not world.lost, "an earlier test left something not Ready"
     world.lost = True
-    world.wait_ready()
+    all_ready(world)
     yield
-    world.wait_ready()
+    all_ready(world)
     world.lost = False
+
+
+def all_ready(world: World) -> None:
+    """Wait until every object of ours is Ready."""
+    for kind, name in OURS:
+        world.wait_ready(kind, name)
 
 
 @pytest.fixture(autouse=True, scope="class")
@@ -123,7 +145,7 @@ class TestEveryField:
             for child in world.children():
                 keys = [field for field in fields_of(child) if field.is_key]
                 for field in keys:
-                    for value in other_values(child["kind"], field, field.value(child)):
+                    for value in other_values(sort_of(child), field, field.value(child)):
                         meddler.replace(child, field, value)
                 if keys:
                     meddler.start_over(child)
@@ -132,7 +154,7 @@ class TestEveryField:
     def test_all_fields_taken_over_at_once_are_put_back_at_once(self, world):
         with no_roll_out(world):
             for child in world.children():
-                values = {f: value for f, value in changes_of(child) if not in_table(ONLY_VALUE, child["kind"], f)}
+                values = {f: value for f, value in changes_of(child) if not in_table(ONLY_VALUE, sort_of(child), f)}
                 metadata = {field: value for field, value in values.items() if field.steps[0] == "metadata"}
                 try:
                     world.api.apply(alone(child, values), manager=MEDDLER)
@@ -172,6 +194,9 @@ INSTEAD = [
         part(*POD, "securityContext", "seccompProfile"),
         {"type": "Localhost", "localhostProfile": "theirs"},
     ),
+    ("DaemonSet", part("spec", "updateStrategy"), {"type": "OnDelete"}),
+    ("DaemonSet", part(*POD, "volumes", named("cache")), {"name": "cache", "hostPath": {"path": "/etc"}}),
+    ("DaemonSet", part(*CONTAINER, "readinessProbe"), {"exec": {"command": ["true"]}}),
     ("PodDisruptionBudget", part("spec"), {"minAvailable": 2}),
     ("Service", part("spec", "type"), "LoadBalancer"),
 ]

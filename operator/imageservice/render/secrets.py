@@ -13,15 +13,19 @@ from imageservice.render.names import child_name
 
 
 def immutable_secret(inputs: ImageServiceInputs, component: str, files: Mapping[str, str]) -> Manifest:
-    """Build the immutable Secret `<name>-<component>-<hash of the content>` that holds `files`."""
-    name = name_by_content(inputs.name, inputs.uid, component, files)
+    """Build the immutable Secret `<name>-<component>-<hash of the content>` that holds `files`.
+
+    Each site has its own, also where the files of two are the same: their labels are not.
+    """
+    salt = inputs.uid if inputs.edge is None else f"{inputs.uid} {inputs.edge}"
+    name = name_by_content(inputs.name, salt, component, files)
     return secret_with(metadata(inputs, name, component), files)
 
 
-def name_by_content(owner: str, uid: str, component: str, files: Mapping[str, str]) -> str:
+def name_by_content(owner: str, salt: str, component: str, files: Mapping[str, str]) -> str:
     """Return the name of the Secret with these files that belongs to the object `owner`."""
     content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).digest()
-    return child_name(owner, f"{component}-{slow_hash(content, uid)}")
+    return child_name(owner, f"{component}-{slow_hash(content, salt)}")
 
 
 def secret_with(about: Manifest, files: Mapping[str, str]) -> Manifest:

@@ -140,6 +140,12 @@ def test_an_object_made_anew_gets_secrets_of_other_names() -> None:
     assert config_secret(one)["metadata"]["name"] != config_secret(other)["metadata"]["name"]
 
 
+def test_two_sites_with_the_same_files_have_a_config_secret_each() -> None:
+    centre, edge = samples.inputs(), samples.other(samples.inputs(), edge="dcn0")
+    assert config_secret(centre)["data"] == config_secret(edge)["data"]
+    assert config_secret(centre)["metadata"]["name"] != config_secret(edge)["metadata"]["name"]
+
+
 def test_scaling_changes_the_number_of_pods_and_nothing_else() -> None:
     two, five = (deployment(samples.inputs(api={"replicas": count}), "c") for count in (2, 5))
     assert (two["spec"].pop("replicas"), five["spec"].pop("replicas")) == (2, 5)
