@@ -246,7 +246,6 @@ class TestPace:
         run.have("b", UBUNTU)
         assert (await run.fill()).requeue_after == 60.0
 
-
     async def test_nodes_are_asked_again_when_the_rest_is_expected(self, monkeypatch):
         run = await cached_service("a")
         now = 1000.0
