@@ -51,15 +51,14 @@ def _measure(options: argparse.Namespace, found: Results, directory: Path) -> No
                 at, found, mebibytes=options.mebibytes, rounds=options.rounds, idle_seconds=options.idle_seconds
             )
         if "fill" in options.phases:
-            filling.measure(at, found, mebibytes=options.mebibytes // 8)
+            filling.measure(at, found, mebibytes=options.fill_mebibytes)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.caches", description=__doc__)
     parser.add_argument("--phases", nargs="*", choices=PHASES, default=PHASES, help="what to measure (default: all)")
-    parser.add_argument(
-        "--mebibytes", type=int, default=1024, help="size of the image that one node fetches; an eighth for three nodes"
-    )
+    parser.add_argument("--mebibytes", type=int, default=1024, help="size of the image of one node (default: 1024)")
+    parser.add_argument("--fill-mebibytes", type=int, default=256, help="size of each image of three (default: 256)")
     parser.add_argument("--rounds", type=int, default=7, help="how often to fetch it in each way (default: 7)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="how long to look on (default: 60)")
     parser.add_argument("--release", choices=RELEASES, default="2026.1", help="of Glance (default: 2026.1)")
