@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down prepare test test-stores test-faults test-transitions test-quick soak bench lint format crds manifests golden lock images cluster-down
+.PHONY: help demo demo-down prepare test test-stores test-faults test-transitions test-quick soak bench bench-caches lint format crds manifests golden lock images cluster-down
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -50,6 +50,9 @@ test-quick: $(READY) lint  ## The inner loop: units, golden files, and the API o
 # What to measure and where it goes: `make bench ARGUMENTS="-n 1,20 --output DIR"`, all of it: `make bench ARGUMENTS=--help`.
 bench: $(READY)  ## Measure the operator with 1, 20, 100 and 500 ImageServices beside its targets
 	@$(RUN)/python -m bench $(ARGUMENTS)
+
+bench-caches: $(READY) prepare  ## Measure how the caches of nodes are filled: beside curl, and beside doing it by hand
+	@$(RUN)/python -m bench.caches $(ARGUMENTS)
 
 MINUTES ?= 30
 soak: $(READY)  ## Changes, faults and reads at random: MINUTES=30 (and SEED=…, to have them again)

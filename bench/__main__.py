@@ -36,7 +36,7 @@ def main() -> int:
     plan = Plan(tuple(sorted(options.n)), tuple(options.phases), options.idle_seconds, options.keep_logs)
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    machine = _machine()
+    about = machine()
     found: list[Results] = []
     try:
         for subject in chosen:
@@ -46,7 +46,7 @@ def main() -> int:
         say("interrupted; what was measured so far follows")
         return 130
     finally:
-        _show(found, machine, folder)
+        _show(found, about, folder)
     return 1 if any(one.problems for one in found) else 0
 
 
@@ -95,7 +95,7 @@ def _words(text: str, known: list[str]) -> list[str]:
     return words
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
         "cpus": os.cpu_count(),

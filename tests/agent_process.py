@@ -46,6 +46,7 @@ class Agent:
     settings: Json
     variables: Mapping[str, str] = field(default_factory=dict)
     python: Path = Path(sys.executable)
+    token: str = TOKEN
     process: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
@@ -58,7 +59,6 @@ class Agent:
         shutil.copytree(SOURCES, directory / SOURCES.name, ignore=shutil.ignore_patterns("__pycache__"))
         if worker:
             shutil.copy(worker, directory / SOURCES.name / "worker.py")
-        (directory / "agent-token").write_text(f"{TOKEN}\n")
         return agent
 
     @property
@@ -76,6 +76,7 @@ class Agent:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         (self.directory / "prefetcher.json").write_text(json.dumps(self.settings))
+        (self.directory / "agent-token").write_text(f"{self.token}\n")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON"))}
         own = {"PYTHONPATH": str(self.directory), "NODE_NAME": NODE, "POD_IPS": "127.0.0.1", "MALLOC_ARENA_MAX": "2"}
         with (self.directory / "log").open("ab") as log:
@@ -142,9 +143,10 @@ class Agent:
     # ------------------------------------------------------------------------------------------------------ requests
 
     def call(
-        self, method: str, path: str, body: Any = None, *, token: str = TOKEN, headers: Mapping[str, str] = {}
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[int, Any, Mapping[str, str]]:
-        """Return status, content and headers of an answer."""
+        """Return status, content and headers of an answer; `token` is sent in place of the right one."""
+        token = self.token if token is None else token
         connection = http.client.HTTPConnection("127.0.0.1", self.settings["port"], timeout=40)
         with contextlib.closing(connection):
             sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

@@ -231,8 +231,15 @@ def write_configuration(directory: Path, port: int) -> None:
 
 @pytest.fixture(scope="session")
 def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeystoneServer]:
+    """A running Keystone."""
+    with running_keystone(tmp_path_factory.mktemp("keystone")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_keystone(directory: Path) -> Iterator[KeystoneServer]:
     """A running Keystone, itself in its catalogue, with the user `glance` (role `service` in the project `service`)."""
-    process = KeystoneProcess(tmp_path_factory.mktemp("keystone"))
+    process = KeystoneProcess(directory)
     server = process.start()
     try:
         server.create_user("glance", GLANCE_PASSWORD, "service", "service")

@@ -140,7 +140,7 @@ def wait_reason(site, reason, seconds=120):
 def failing(site):
     """What the status says of images that nodes could not fetch."""
     rows = site.precache()[0].get("failingNodes", [])
-    return {(row["node"], row["imageID"], row["reason"]) for row in rows}
+    return {(row["node"], row.get("imageID"), row["reason"]) for row in rows}
 
 
 def test_every_node_of_the_policy_serves_a_cache(site):

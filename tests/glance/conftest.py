@@ -60,12 +60,18 @@ def installed(
     request: pytest.FixtureRequest, mariadb_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[InstalledGlance]:
     """Glance of each release in turn."""
-    environment = glance_environment(request.param)
-    directory = tmp_path_factory.mktemp(f"database-{request.param}")
+    with installed_glance(request.param, mariadb_server, tmp_path_factory.mktemp(f"database-{request.param}")) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def installed_glance(release: str, server: DatabaseServer, directory: Path) -> Iterator[InstalledGlance]:
+    """Glance of a release, which makes its databases on `server`; `directory` is for the tables to copy."""
+    environment = glance_environment(release)
     database = directory / "glance.db"
     with warm_python(environment) as warm:
         make_tables(warm, f"sqlite:///{database}", directory)
-        yield InstalledGlance(request.param, environment, warm, database, mariadb_server)
+        yield InstalledGlance(release, environment, warm, database, server)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.agent_process import Agent
 from tests.glance import client
 from tests.glance.api_process import environment_variables
 from tests.glance.conftest import InstalledGlance
@@ -192,6 +193,19 @@ class CacheNode:
         assert self.at.glance.call("POST", path, token=self.at.administrator.token).status == 204
 
 
+def agent_of(node: CacheNode, directory: Path, **settings: Any) -> Agent:
+    """Return the agent of a node, to be started; `directory` holds the program."""
+    config = node.at.glance.path(glance_config.CONFIG_DIR)
+    variables = {**environment_variables(config), **node.variables}
+    variables["PYTHONPATH"] = f"{directory}:{variables.get('PYTHONPATH', '')}"
+    return Agent.install(
+        directory,
+        variables=variables,
+        python=node.environment / "bin" / "python",
+        **{"cacheDir": str(node.cache), "glanceConfigDir": str(config), **settings},
+    )
+
+
 @contextlib.contextmanager
 def cache_node(  # noqa: PLR0917 - one for each thing that it runs on
     stores: tuple[StoreInputs, ...],
@@ -200,14 +214,22 @@ def cache_node(  # noqa: PLR0917 - one for each thing that it runs on
     keystone: KeystoneServer,
     directory: Path,
     cache: Path | None = None,
+    more: Mapping[str, str] = {},
+    database_url: str = "",
 ) -> Iterator[CacheNode]:
-    """Run an API with its cache on."""
+    """Run an API with its cache on, and with a database of its own unless it is given one.
+
+    `more` is added to its environment, and to that of its agent.
+    """
     variables = {
+        **more,
         "OS_DEFAULT__IMAGE_CACHE_DIR": str(cache or directory / CACHE_DIR.lstrip("/")),
         "OS_DEFAULT__WORKER_SELF_REFERENCE_URL": f"http://node-{uuid.uuid4().hex[:6]}:9292",
         "OS_PASTE_DEPLOY__FLAVOR": "keystone+cachemanagement",
         "OS_PASTE_DEPLOY__CONFIG_FILE": str(environment / "etc" / "glance" / "glance-api-paste.ini"),
     }
     imports = {"methods": ["glance-direct", "copy-image"], "staging": STAGING_CLAIM}
-    with glance_with(stores, installed, environment, keystone, directory, variables, imports=imports) as at:
+    with glance_with(
+        stores, installed, environment, keystone, directory, variables, database_url, imports=imports
+    ) as at:
         yield CacheNode(at, environment, variables)

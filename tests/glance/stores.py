@@ -75,12 +75,16 @@ def glance_with(  # noqa: PLR0917 - one for each thing that it runs on
     keystone: KeystoneServer,
     directory: Path,
     variables: Mapping[str, str] = {},
+    database_url: str = "",
     **spec: Any,
 ) -> Iterator[StoresGlance]:
-    """Run Glance with these stores, the first the default one; `variables` are added to its environment."""
+    """Run Glance with these stores, the first the default one; `variables` are added to its environment.
+
+    It has a database of its own, unless it is given one.
+    """
     inputs = samples.inputs(
         release=installed.release,
-        database_url=installed.new_server_database(directory),
+        database_url=database_url or installed.new_server_database(directory),
         credentials=keystone.service_user,
         stores=stores,
         api={"processes": 1, "threads": 4},

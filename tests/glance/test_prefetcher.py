@@ -9,14 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.agent_process import Agent
 from tests.glance import client
-from tests.glance.api_process import environment_variables
-from tests.glance.prefetcher import cache_node
+from tests.glance.prefetcher import agent_of, cache_node
 from tests.unit.render import samples
 from tests.waiting import wait_for
-
-from imageservice.render import glance_config
 
 pytestmark = pytest.mark.glance
 
@@ -34,19 +30,6 @@ def node(installed, keystone, tmp_path_factory):
     stores = (samples.store("central"), samples.store("near"))
     with cache_node(stores, installed, installed.environment, keystone, tmp_path_factory.mktemp("node")) as running:
         yield running
-
-
-def agent_of(node, directory, **settings):
-    variables = {**environment_variables(node.at.glance.path(glance_config.CONFIG_DIR)), **node.variables}
-    variables["PYTHONPATH"] = f"{directory}:{variables.get('PYTHONPATH', '')}"
-    return Agent.install(
-        directory,
-        variables=variables,
-        python=node.environment / "bin" / "python",
-        cacheDir=str(node.cache),
-        glanceConfigDir=str(node.at.glance.path(glance_config.CONFIG_DIR)),
-        **settings,
-    )
 
 
 @pytest.fixture
