@@ -90,6 +90,7 @@ class Programs:
                 web.post(f"{monitor}/lookup", self.lookup),
                 web.put("/behaviour/{namespace}", self.behave),
                 web.get("/sets/{namespace}", self.sets),
+                web.delete("/sets/{namespace}", self.wipe),
             ]
         )
         return found
@@ -159,6 +160,12 @@ class Programs:
         }
         return web.json_response(there)
 
+    async def wipe(self, request: web.Request) -> web.Response:
+        """Have the agents of a namespace forget all: their disks are new."""
+        gone = request.match_info["namespace"]
+        self._nodes = {key: node for key, node in self._nodes.items() if key[0] != gone}
+        return web.json_response({})
+
 
 def _heard(request: web.Request) -> str:
     """Return what a request says that is nobody else's business."""
@@ -201,6 +208,11 @@ class Running:
         head = {"Content-Type": "application/json"}
         body = json.dumps({"behaviour": behaviour}).encode()
         request = urllib.request.Request(f"{self.url}/behaviour/{namespace}", body, head, method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+
+    def wipe(self, namespace: str) -> None:
+        """Have the agents of a namespace forget what they were told and what they had."""
+        request = urllib.request.Request(f"{self.url}/sets/{namespace}", method="DELETE")
         urllib.request.urlopen(request, timeout=30).close()
 
     def sets(self, namespace: str) -> dict[str, Json]:

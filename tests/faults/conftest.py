@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests import keystone_stand_in
+from tests import caches_stand_in, keystone_stand_in
 from tests.api_client import ApiClient, Refused
 from tests.cluster.cluster import Cluster
 from tests.faults.forked import Nursery
@@ -58,7 +58,7 @@ def api(cluster: Cluster) -> ApiClient:
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """Operator processes that are quick to start."""
-    with Nursery() as started:
+    with caches_stand_in.running() as programs, Nursery(programs) as started:
         yield started
 
 

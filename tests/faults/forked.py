@@ -3,7 +3,7 @@
 Such a process runs the command line's own entry point and shares no memory with anybody. It is there in a tenth of the
 time that Python takes to load everything, which is what lets a test kill and start hundreds of them.
 
-    with Nursery() as nursery:
+    with Nursery(programs) as nursery:
         operator = nursery.start(kubeconfig, log, namespaces="a,b")
         operator.kill()
         operator.wait()
@@ -24,7 +24,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the program that this file also is runs by itself
+    from tests.caches_stand_in import Running
 
 _LOADED = ("imageservice.cli", "imageservice.reconcile.registry", "imageservice.runtime.process")
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -74,9 +77,13 @@ class ForkedOperator:
 
 
 class Nursery:
-    """The process that forks operators, seen from the tests. Threads may share it; all operators end with it."""
+    """The process that forks operators, seen from the tests. Threads may share it; all operators end with it.
 
-    def __init__(self) -> None:
+    `programs` are those that the operators take for the programs in the pods.
+    """
+
+    def __init__(self, programs: "Running") -> None:
+        self.programs = programs
         self._process: subprocess.Popen[str] | None = None
         self._starting: list[ForkedOperator] = []
         self._running: dict[int, ForkedOperator] = {}
@@ -105,10 +112,8 @@ class Nursery:
 
         `settings` become IMAGE_SERVICE_OPERATOR_* variables; what it says is added to the file `log`.
         """
-        from tests import monitor_stand_in  # noqa: PLC0415 - the program that this file also is runs by itself
-
-        alone = {"health_host": "127.0.0.1", "health_port": "0", "monitor_url": monitor_stand_in.url()}
-        settings = alone | settings  # port 0: any that is free
+        alone = {"health_host": "127.0.0.1", "health_port": "0"}  # port 0: any that is free
+        settings = alone | self.programs.settings | settings
         environment = {f"IMAGE_SERVICE_OPERATOR_{name.upper()}": value for name, value in settings.items()}
         order = {"arguments": ["run", "--kubeconfig", str(kubeconfig)], "log": str(log), "environment": environment}
         operator = ForkedOperator(log)

@@ -21,7 +21,7 @@ KEYSTONE = "keystone"
 USER = "user"
 LEASE_SECONDS = {"lease_duration_seconds": "120", "lease_renew_deadline_seconds": "110", "lease_retry_seconds": "5"}
 """Each operator of a lane has a Lease of its own, so nothing here waits for one to run out."""
-CATALOGUE = "Catalogue/image"
+CATALOGUE, AGENTS = "Catalogue/image", "Agents/nodes"
 _HASHES = re.compile(r'("imageservice\.dev/spec-hash": "|ReplicaSet \\"[-a-z0-9]+-)[0-9a-f]+')
 """Hashes of a child as a whole, its owner's uid included, and of a pod template that names a Secret by its hash."""
 EMPTY_SECONDS = 60
@@ -51,6 +51,7 @@ class Lane:
     def prepare(self) -> None:
         """Make the namespace and what every scenario takes for granted."""
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        self.nursery.programs.behave(self.namespace, "quick")
         for manifest in prepared(self.namespace):
             self.api.apply(manifest, manager=USER)
 
@@ -91,8 +92,9 @@ class Lane:
         return [manifest for kind in kinds for manifest in self.api.list(kind, self.namespace)]
 
     def state(self) -> EndState:
-        """Return the state of the namespace, and of what is in Keystone for it, to be compared with another lane's."""
-        return {**self._comparable(self.objects()), CATALOGUE: self._catalogue()}
+        """Return the state of the namespace, of its catalogue in Keystone, and of what its nodes were told."""
+        objects = self.objects()
+        return {**self._comparable(objects), CATALOGUE: self._catalogue(), AGENTS: self._agents(objects)}
 
     def own_state(self) -> EndState:
         """Return the part of `state` that is quick to read: the objects that the operator serves, with their status."""
@@ -119,14 +121,29 @@ class Lane:
         ]
         return {"services": [service["name"] for service in services], "endpoints": endpoints}
 
+    def _agents(self, objects: list[Manifest]) -> Manifest:
+        """Return which images nodes were told to have, by policy and node.
+
+        Those of a policy that is gone nobody can tell any more. Who may fetch is not looked at: with all there, it is
+        taken back some time later.
+        """
+        policies = {found["metadata"]["name"] for found in objects if found["kind"] == "CachePolicy"}
+        alive = {found["metadata"]["uid"] for found in objects if found["kind"] == "ImagePrecache"}
+        return {
+            place: {told["name"]: told["images"] for uid, told in sets.items() if uid in alive}
+            for place, sets in self.nursery.programs.sets(self.namespace).items()
+            if place.partition("/")[0] in policies
+        }
+
     def wait_empty(self) -> None:
-        """Wait until nothing that a scenario made is left."""
+        """Wait until nothing that a scenario made is left; the nodes get new disks."""
         made = (*OWN_KINDS, "Pod", "ReplicaSet", "Job")
         deadline = time.monotonic() + EMPTY_SECONDS
         while left := [key_of(manifest) for manifest in self.objects(made)]:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.namespace} is not empty after {EMPTY_SECONDS} s: {left}")
             time.sleep(0.2)
+        self.nursery.programs.wipe(self.namespace)
 
     def close(self) -> None:
         """End the operators and delete the namespace, without waiting for it."""

@@ -161,7 +161,7 @@ class KillPoints:
 
     def is_open(self, step: Step, number: int) -> bool:
         """Tell whether the step may have a write of this number, as far as is known."""
-        return number < self._writes.get(step.name, number + 1)
+        return not step.told_elsewhere and number < self._writes.get(step.name, number + 1)
 
     def note(self, step: Step, number: int, *, killed: bool) -> None:
         """Note whether the step had a write of this number."""
@@ -186,7 +186,8 @@ class Killed(Disturbance):
         self._restarted_at = None
         operator = lane.operators[-1]
         self._fault = AtWrite(self._number, operator.kill, self._points.moment, self._points.server)
-        lane.proxy.inject(self._fault)
+        if not step.told_elsewhere:
+            lane.proxy.inject(self._fault)
 
     def look(self, lane: Lane, step: Step) -> None:
         assert self._fault is not None

@@ -12,9 +12,9 @@ from typing import Any
 from tests.api_client import Manifest
 from tests.integration.objects import API, image_service, image_store, secret, secrets
 
-OWN_KINDS = ("ImageService", "ImageStore")
+OWN_KINDS = ("ImageService", "ImageStore", "CachePolicy", "ImagePrecache")
 """The kinds that the operator serves."""
-CHILD_KINDS = ("Deployment", "Job", "Service", "Secret", "PodDisruptionBudget")
+CHILD_KINDS = ("Deployment", "DaemonSet", "Job", "Service", "Secret", "PodDisruptionBudget")
 """The kinds of what it makes."""
 USER_KINDS = ("ConfigMap", "PersistentVolumeClaim")
 """Kinds of the user's that it must leave alone."""
@@ -30,12 +30,16 @@ _MORE = {"DEFAULT": {"debug": "true"}}
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the user does. `ready` names the objects that are Ready in the end, all others of ours are not."""
+    """One thing that the user does. `ready` names the objects that are Ready in the end, all others of ours are not.
+
+    Nobody is killed in a step that is `told_elsewhere`: another story has the same.
+    """
 
     name: str
     apply: tuple[Manifest, ...] = ()
     delete: tuple[tuple[str, str], ...] = ()
     ready: tuple[str, ...] = ()
+    told_elsewhere: bool = False
 
     def manifests(self, auth_url: str) -> list[Manifest]:
         """Return the objects to apply, with the Keystone that is really there."""
@@ -177,7 +181,59 @@ CREDENTIALS_AND_EDGE = Scenario(
     ),
 )
 
-SCENARIOS = (CATALOGUE_AND_STORES, RELEASES_AND_ERRORS, NO_REPLICA, CREDENTIALS_AND_EDGE)
+
+def _policy(max_size: str = "10Gi") -> Manifest:
+    target = {"kind": "ImageService", "name": "glance"}
+    spec = {"targetRef": target, "nodeSelector": {"kubernetes.io/os": "linux"}, "maxSize": max_size}
+    spec |= {"updateStrategy": {"maxUnavailable": "100%"}}  # all nodes at once: it takes less time
+    return {"apiVersion": API, "kind": "CachePolicy", "metadata": {"name": "nodes"}, "spec": spec}
+
+
+def _precache(*names: str, **spec: Any) -> Manifest:
+    wanted = {"imageServiceRef": {"name": "glance"}, "images": [{"name": name} for name in names], "parallelism": 2}
+    return {"apiVersion": API, "kind": "ImagePrecache", "metadata": {"name": "golden"}, "spec": wanted | spec}
+
+
+POLICY, PRECACHE = "CachePolicy/nodes", "ImagePrecache/golden"
+_CACHES = (("CachePolicy", "nodes"), ("ImagePrecache", "golden"))
+_SERVED, _FILLED = (CENTRAL, POLICY), (CENTRAL, POLICY, PRECACHE)
+
+_ALREADY_THERE = Step(
+    "a service with its store",
+    apply=(_nfs_store("central"), _service(replicas=0)),
+    ready=(CENTRAL,),
+    told_elsewhere=True,
+)
+_NO_CACHES = Step("all deleted", delete=(*_BOTH, *_CACHES))
+
+CACHES = Scenario(
+    "caches",
+    (
+        Step("images wanted of no cache", apply=(_precache("ubuntu"),)),
+        _ALREADY_THERE,
+        Step("a cache made", apply=(_policy(),), ready=_FILLED),
+        Step("the policy edited", apply=(_policy("20Gi"),), ready=_FILLED),
+        Step("an image added", apply=(_precache("ubuntu", "debian"),), ready=_FILLED),
+        Step("suspended with one more", apply=(_precache("ubuntu", "debian", "fedora", suspend=True),), ready=_SERVED),
+        Step("taken up again", apply=(_precache("ubuntu", "debian", "fedora"),), ready=_FILLED),
+        Step("the cache deleted", delete=_CACHES[:1], ready=(CENTRAL,)),
+        Step("the cache made again", apply=(_policy(),), ready=_FILLED),
+        Step("images wanted no more", delete=_CACHES[1:], ready=_SERVED),
+        _NO_CACHES,
+    ),
+)
+
+CACHES_IN_SHORT = Scenario(
+    "caches in short",
+    (
+        _ALREADY_THERE,
+        Step("a cache made with images", apply=(_policy(), _precache("ubuntu")), ready=_FILLED),
+        Step("both edited", apply=(_policy("20Gi"), _precache("ubuntu", "debian")), ready=_FILLED),
+        _NO_CACHES,
+    ),
+)
+
+SCENARIOS = (CATALOGUE_AND_STORES, RELEASES_AND_ERRORS, NO_REPLICA, CREDENTIALS_AND_EDGE, CACHES)
 
 
 def prepared(namespace: str) -> list[Manifest]:

@@ -20,7 +20,7 @@ from tests.faults.faults import (
 )
 from tests.faults.lane import KEYSTONE
 from tests.faults.runs import Faulty, KillPoints, RestartedBeforeOldLists, TwoOperators
-from tests.faults.scenarios import CATALOGUE, CATALOGUE_AND_STORES, SCENARIOS
+from tests.faults.scenarios import CACHES, CACHES_IN_SHORT, CATALOGUE, CATALOGUE_AND_STORES, SCENARIOS
 
 # A test waits for all runs of its trial, and those of others that are on their way.
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -32,7 +32,8 @@ SOON = {"resync_seconds": "8"}
 """For what nobody tells the operator: it is only found when it looks at a settled object all the same."""
 
 KILLS = [KillTrial(KillPoints(scenario, "unanswered"), CHAINS) for scenario in SCENARIOS]
-KILLS += [KillTrial(KillPoints(CATALOGUE, "answered"), CHAINS)]  # between two writes it is at work in Keystone
+# Between two writes it is at work in Keystone, or tells nodes what they are to have.
+KILLS += [KillTrial(KillPoints(scenario, "answered"), CHAINS) for scenario in (CATALOGUE, CACHES)]
 OUTSIDE = [KillTrial(KillPoints(CATALOGUE, moment, server=KEYSTONE), 1) for moment in ("unanswered", "answered")]
 """With a real Keystone, killed at the writes there: entries are neither missing nor doubled afterwards."""
 LEAST_KILL_POINTS = {
@@ -41,6 +42,7 @@ LEAST_KILL_POINTS = {
     "releases and errors": 30,
     "no replica": 25,
     "credentials and edge": 60,
+    "caches": 40,
 }
 
 _FAULTS = {
@@ -64,13 +66,19 @@ _FAULTS = {
     "lists refused with 500": lambda: [ExpireWatch(), Refuse(LISTS, times=7, status=500)],
 }
 
+STORIES = (("", CATALOGUE_AND_STORES), ("caches, ", CACHES_IN_SHORT))
+"""What the name of the trial begins with, and the stories that go on under each of these."""
+
 FAULTS: list[Trial] = [
-    DisturbedTrial(CATALOGUE_AND_STORES, Faulty(name, make, 5.0, SOON)) for name, make in _FAULTS.items()
+    DisturbedTrial(scenario, Faulty(f"{which}{name}", make, 5.0, SOON))
+    for which, scenario in STORIES
+    for name, make in _FAULTS.items()
 ]
-FAULTS += [
-    DisturbedTrial(CATALOGUE_AND_STORES, RestartedBeforeOldLists("restarted before old lists", 2.0)),
-    DisturbedTrial(CATALOGUE_AND_STORES, TwoOperators("two operators at once")),
-]
+for which, scenario in STORIES:
+    FAULTS += [
+        DisturbedTrial(scenario, RestartedBeforeOldLists(f"{which}restarted before old lists", 2.0)),
+        DisturbedTrial(scenario, TwoOperators(f"{which}two operators at once")),
+    ]
 
 
 def _id(trial):

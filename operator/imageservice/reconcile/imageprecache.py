@@ -165,10 +165,12 @@ class ImagePrecacheReconciler:
         here: dict[str, Agent] = {}
         chosen = desired = 0
         for policy in await self._kube.list(CACHE_POLICY, namespace):
+            name = policy["metadata"]["name"]
+            await self._kube.follow(
+                CACHE_POLICY, namespace, name
+            )  # also one that is not yet known to be of the service
             if policy.get("status", {}).get("imageServiceName") != service:
                 continue
-            name = policy["metadata"]["name"]
-            await self._kube.follow(CACHE_POLICY, namespace, name)
             found = {a.node: a for a in await read_agents(self._kube, self._settings, namespace, name, token)}
             everywhere |= found
             selector = spec.cache_policy_selector

@@ -245,6 +245,16 @@ class TestTrouble:
         await run.fill()
         assert run.precache_said() == ("False", "NoNodeMatches")
 
+    async def test_a_cache_that_has_yet_to_find_its_target_is_followed(self):
+        run = Precaches()
+        await run.to_the_end()
+        run.add(target=("ImageService", "nowhere"))
+        await run.pass_over()
+        run.precache()
+        await run.fill()
+        assert run.precache_said() == ("False", "NoCachePolicy")
+        assert (CACHE_POLICY, "compute") in run.kube.followed
+
     async def test_a_row_stays_while_the_node_tries_again_and_goes_when_the_image_is_there(self):
         run = await cached_service("a")
         run.precache()

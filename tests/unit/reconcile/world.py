@@ -21,6 +21,7 @@ class MemoryKube:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.writes = 0
+        self.followed: set[tuple[Kind, str]] = set()
         self._versions = itertools.count(1)
 
     def put(self, kind: Kind, manifest: Manifest) -> Manifest:
@@ -48,6 +49,7 @@ class MemoryKube:
         return self.known(kind, namespace, name)
 
     async def follow(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        self.followed.add((kind, name))
         return self.known(kind, namespace, name)
 
     async def nodes(self, labels: str | None = None) -> list[Manifest]:
