@@ -1,0 +1,125 @@
+"""What is killed, or is away, in the middle of fetches: all ends cached, and clients read on through their own node.
+
+Each fetch is slowed down so that what happens to it does so in its middle, and each test makes sure that it did.
+"""
+
+import pytest
+from tests.e2e.cache_pods import AGENT, API, WORKER, pods_of
+from tests.e2e.cache_reader import reading
+
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
+
+RATE = "2Mi"
+MEBIBYTES = 12
+"""Size of an image: at this rate it takes six seconds."""
+
+
+@pytest.fixture(scope="module")
+def site(cache_site):
+    cache_site.reset(bandwidthLimit=RATE, maxSize="256Mi")
+    return cache_site
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    """Where clients reach the cache of their own node."""
+    return site.url("compute-cache")
+
+
+@pytest.fixture(scope="module")
+def cached(site):
+    """An image that both nodes have, and that clients read all the while: id -> SHA-512."""
+    image_id, digest = site.upload(4)
+    site.want(image_id)
+    site.wait_reason("Ready")
+    return {image_id: digest}
+
+
+def wait_until_all_fetch(pods, image_id):
+    for pod in pods.values():
+        pod.wait_until_it_fetches(image_id)
+
+
+def assert_in_the_middle(pods, image_id):
+    """None of the nodes has the image by now; they all had begun with it."""
+    assert not [node for node, pod in pods.items() if pod.holds(image_id)]
+
+
+def assert_no_read_failed(reports, *nodes):
+    failed = {node: reports[node].failed for node in nodes or reports}
+    assert not any(failed.values()), failed
+
+
+def assert_read_back(site, url, images):
+    """What the nodes serve is right."""
+    with reading(site, url, site.cluster.nodes(), images) as reports:
+        pass
+    assert_no_read_failed(reports)
+
+
+@pytest.mark.parametrize("victim", [AGENT, WORKER], ids=["agent", "worker"])
+def test_what_fetches_is_killed_on_all_nodes_and_no_read_fails(site, url, cached, victim):
+    image_id, digest = site.upload(MEBIBYTES)
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, image_id)
+        wait_until_all_fetch(pods, image_id)
+        for pod in pods.values():
+            pod.kill(*victim)
+        assert_in_the_middle(pods, image_id)
+        print(f"all there {site.wait_reason('Ready'):.0f} s after it was killed")
+    assert_no_read_failed(reports)
+    assert not [node for node, pod in pods.items() if pod.fetched_bytes(image_id)], "nothing is left of the killed"
+    assert_read_back(site, url, {image_id: digest})
+
+
+def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached):
+    image_id, digest = site.upload(MEBIBYTES)
+    pods = pods_of(site)
+    first, *others = pods
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, image_id)
+        wait_until_all_fetch(pods, image_id)
+        fetching = pods[first].one(*WORKER)
+        pods[first].kill(*API)
+        assert_in_the_middle(pods, image_id)
+        pods[first].wait_until_it_holds(image_id)
+        assert fetching.alive(), "one and the same worker has fetched it"
+        site.wait_reason("Ready")
+        site.wait_policy(nodes=2)
+    assert_no_read_failed(reports, *others)
+    assert_read_back(site, url, {image_id: digest})
+
+
+def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached):
+    images = dict(site.upload(MEBIBYTES) for _ in range(3))
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, *images)
+        wait_until_all_fetch(pods, next(iter(images)))
+        with site.operator_away():
+            assert_in_the_middle(pods, list(images)[-1])
+            for pod in pods.values():
+                pod.wait_until_it_holds(*images)
+            assert site.operator_pods() == []
+        site.wait_reason("Ready")
+    assert_no_read_failed(reports)
+    assert_read_back(site, url, images)
+
+
+def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cached):
+    images = dict(site.upload(MEBIBYTES) for _ in range(2))
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, *images)
+        wait_until_all_fetch(pods, next(iter(images)))
+        site.cluster.api_server_off()
+        try:
+            assert_in_the_middle(pods, next(iter(images)))
+            for pod in pods.values():
+                pod.wait_until_it_holds(*images)
+        finally:
+            site.cluster.api_server_on()
+        site.wait_reason("Ready", seconds=180)
+    assert_no_read_failed(reports)
+    assert_read_back(site, url, images)
