@@ -4,6 +4,7 @@ All that is not a cache (MariaDB, Keystone, the API, the operator) runs on the l
 their power. Where one test run has one cluster, it has one such site too: each file begins with `CacheSite.reset`.
 """
 
+import base64
 import hashlib
 import json
 import random
@@ -74,10 +75,11 @@ class CacheSite(StoreSite):
         """Delete the ImagePrecache, and empty the caches once no node wants anything."""
         self.kubectl("delete", "imageprecache", PRECACHE, "--ignore-not-found", "--timeout=60s", timeout=70)
 
-        def forgotten() -> bool:
-            return all(line.split()[-3:] == ["0", "0", "0"] for line in self.command("status").splitlines()[1:])
+        def wants_nothing(node: str) -> bool:
+            found: Manifest = json.loads(self.ask_agent(node, "/v1/status"))
+            return not found["sets"]
 
-        wait_for(forgotten, 120, "no image is wanted any more")
+        wait_for(lambda: all(map(wants_nothing, self.cache_pods())), 120, "no image is wanted any more", pause=0.5)
         self.command("evict", "--all")
 
     def reset(self, **spec: Any) -> None:
@@ -156,14 +158,18 @@ class CacheSite(StoreSite):
         """Node -> downloads that were served from its cache."""
         return {node: sum(int(row[3]) for row in self.rows(node)) for node in self.cache_pods()}
 
+    def ask_agent(self, node: str, path: str) -> str:
+        """What the agent of a node answers."""
+        secret, *_ = self.get("secrets", "-l", f"imageservice.dev/cache-policy={POLICY}")["items"]
+        headers = {"X-Image-Service-Token": base64.b64decode(secret["data"]["agent-token"]).decode()}
+        url = f"http://{self.cache_pods()[node]['status']['podIP']}:9294"
+        answer: bytes = self.inside(lambda: image_client.request(url, "GET", path, headers=headers).read())
+        return answer.decode()
+
     def agent_metrics(self, node: str) -> dict[str, float]:
         """What the agent of a node tells Prometheus, by name with labels and without prefix."""
-        address = self.cache_pods()[node]["status"]["podIP"]
-
-        def read() -> str:
-            return image_client.request(f"http://{address}:9294", "GET", "/metrics").read().decode()
-
-        lines = [line.rsplit(" ", 1) for line in self.inside(read).splitlines() if not line.startswith("#")]
+        text = self.ask_agent(node, "/metrics")
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
         return {name.removeprefix("image_service_"): float(value) for name, value in lines}
 
     # -- images --------------------------------------------------------------------------------------------------
@@ -214,8 +220,9 @@ class CacheSite(StoreSite):
             wait_for(lambda: not self.operator_pods(), 60, "the pods of the operator are gone")
             yield
         finally:
-            self.cluster.kubectl(*OPERATOR, "scale", name, "--replicas=2")
-            self.cluster.kubectl(*OPERATOR, "rollout", "status", name, "--timeout=90s", timeout=100)
+            with only_on_the_last_node(self.cluster):
+                self.cluster.kubectl(*OPERATOR, "scale", name, "--replicas=2")
+                self.cluster.kubectl(*OPERATOR, "rollout", "status", name, "--timeout=90s", timeout=100)
 
     def operator_pods(self) -> list[Manifest]:
         """The pods of the operator."""
@@ -236,7 +243,7 @@ def new_cache_site(cluster: Cluster, home: str, release: str = RELEASE) -> Cache
     """Make a site: an ImageService with a store on a shared claim. It has no policy yet."""
     cluster.import_images(*(images.build(name) for name in ("operator", f"glance-{release}", "mariadb", "keystone")))
     site = CacheSite(cluster, home)
-    with _only_on_the_last_node(cluster):
+    with only_on_the_last_node(cluster):
         _make_service(site, release)
     return site
 
@@ -255,7 +262,8 @@ def _make_service(site: CacheSite, release: str) -> None:
 
 
 @contextmanager
-def _only_on_the_last_node(cluster: Cluster) -> Iterator[None]:
+def only_on_the_last_node(cluster: Cluster) -> Iterator[None]:
+    """A block in which new pods are placed on the last node, but for those of caches."""
     *others, _ = cluster.nodes()
     for node in others:
         cluster.kubectl("cordon", node)
