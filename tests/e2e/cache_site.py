@@ -42,7 +42,6 @@ class CacheSite(StoreSite):
 
     target: ClassVar[Manifest] = {"kind": "ImageService", "name": "glance"}
     """What the policy is in front of."""
-    _seed = 0
 
     # -- what is asked for ---------------------------------------------------------------------------------------
 
@@ -82,8 +81,9 @@ class CacheSite(StoreSite):
         wait_for(lambda: all(map(wants_nothing, self.cache_pods())), 120, "no image is wanted any more", pause=0.5)
         self.command("evict", "--all")
 
-    def reset(self, **spec: Any) -> None:
-        """Begin anew, with nothing cached and a policy of this spec."""
+    def reset(self, pod_security: str = "restricted", **spec: Any) -> None:
+        """Begin anew, with nothing cached, a policy of this spec, and pods of this level."""
+        self.allow(pod_security)
         self.policy(**spec)
         self.forget()
 
@@ -183,14 +183,15 @@ class CacheSite(StoreSite):
         """The images as they are seen at an address."""
         return ImagesAt(self, url, self.token())
 
-    def upload(self, mebibytes: int, store: str = "central") -> tuple[str, str]:
-        """Make an image that no other is like; return its id and the SHA-512 of its data."""
-        self._seed += 1
-        content = random.Random(f"{self.home}-{self._seed}-{time.time()}").randbytes(mebibytes * MEBIBYTE)
-        centre = self.centre
-        image_id = centre.new(f"image-{self._seed}", "raw")
-        centre.upload_to(store, image_id, content)
-        return image_id, hashlib.sha512(content).hexdigest()
+    def upload(self, count: int, mebibytes: int) -> dict[str, str]:
+        """Make images that no others are like; return their ids, each with the SHA-512 of its data."""
+        centre, made = self.centre, {}
+        for number in range(count):
+            content = random.Random(time.time()).randbytes(mebibytes * MEBIBYTE)
+            image_id = centre.new(f"image-{number}", "raw")
+            centre.upload_to("central", image_id, content)
+            made[image_id] = hashlib.sha512(content).hexdigest()
+        return made
 
     def data_file(self, image_id: str) -> Path:
         """The file of an image on the disk that the nodes share."""

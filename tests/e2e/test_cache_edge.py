@@ -49,8 +49,8 @@ def is_served(site, pod, image_id):
 
 def test_what_is_cached_at_the_edge_is_served_while_the_centres_storage_is_frozen(site):
     _, edge = site.cluster.nodes()
-    images = dict(site.upload(MEBIBYTES) for _ in range(2))
-    uncached, digest = site.upload(MEBIBYTES)
+    images = site.upload(2, MEBIBYTES)
+    [(uncached, digest)] = site.upload(1, MEBIBYTES).items()
     assert {store for image in images for store in site.centre.stores_of(image)} == {"central"}
     site.want(*images)
     site.wait_reason("Ready")

@@ -11,17 +11,14 @@ PORT = 19292
 
 @pytest.fixture(scope="module")
 def site(cache_site):
-    cache_site.allow("privileged")
-    cache_site.reset(exposure={"hostPort": PORT, "joinSiteService": True})
-    yield cache_site
-    cache_site.policy()
-    cache_site.allow("restricted")
+    cache_site.reset("privileged", exposure={"hostPort": PORT, "joinSiteService": True})
+    return cache_site
 
 
 @pytest.fixture(scope="module")
 def cached(site):
     """An image that both nodes have."""
-    image_id, digest = site.upload(4)
+    [(image_id, digest)] = site.upload(1, 4).items()
     site.want(image_id)
     site.wait_reason("Ready")
     return image_id, digest

@@ -21,7 +21,7 @@ WRITE = re.compile(r'image_service_operator_rest_client_requests_total\{(.*metho
 @pytest.fixture(scope="module")
 def site(cache_site):
     cache_site.reset()
-    images = [cache_site.upload(4)[0] for _ in range(2)]
+    images = list(cache_site.upload(2, 4))
     cache_site.want(*images)
     cache_site.wait_reason("Ready")
     time.sleep(SETTLE_SECONDS)

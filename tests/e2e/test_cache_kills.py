@@ -6,6 +6,7 @@ Each fetch is slowed down so that what happens to it does so in its middle, and 
 import pytest
 from tests.e2e.cache_pods import AGENT, API, WORKER, pods_of
 from tests.e2e.cache_reader import reading
+from tests.operator_process import wait_for
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
 
@@ -29,7 +30,7 @@ def url(site):
 @pytest.fixture(scope="module")
 def cached(site):
     """An image that both nodes have, and that clients read all the while: id -> SHA-512."""
-    image_id, digest = site.upload(4)
+    [(image_id, digest)] = site.upload(1, 4).items()
     site.want(image_id)
     site.wait_reason("Ready")
     return {image_id: digest}
@@ -59,7 +60,7 @@ def assert_read_back(site, url, images):
 
 @pytest.mark.parametrize("victim", [AGENT, WORKER], ids=["agent", "worker"])
 def test_what_fetches_is_killed_on_all_nodes_and_no_read_fails(site, url, cached, victim):
-    image_id, digest = site.upload(MEBIBYTES)
+    [(image_id, digest)] = site.upload(1, MEBIBYTES).items()
     pods = pods_of(site)
     with reading(site, url, pods, cached) as reports:
         site.want(*cached, image_id)
@@ -73,8 +74,25 @@ def test_what_fetches_is_killed_on_all_nodes_and_no_read_fails(site, url, cached
     assert_read_back(site, url, {image_id: digest})
 
 
+def test_an_agent_that_dies_again_and_again_takes_the_cache_from_no_client(site, url, cached):
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        for _ in range(2):
+            for pod in pods.values():
+                pod.one(*AGENT)
+                pod.kill(*AGENT)
+        # The second time, its container has to wait before it is started again, and the pod is not ready for so long.
+        wait_for(lambda: not any(map(is_ready, site.cache_pods().values())), 60, "no pod is ready")
+        site.wait_policy(nodes=2)
+    assert_no_read_failed(reports)
+
+
+def is_ready(pod):
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
+
+
 def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached):
-    image_id, digest = site.upload(MEBIBYTES)
+    [(image_id, digest)] = site.upload(1, MEBIBYTES).items()
     pods = pods_of(site)
     first, *others = pods
     with reading(site, url, pods, cached) as reports:
@@ -92,7 +110,7 @@ def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached
 
 
 def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached):
-    images = dict(site.upload(MEBIBYTES) for _ in range(3))
+    images = site.upload(3, MEBIBYTES)
     pods = pods_of(site)
     with reading(site, url, pods, cached) as reports:
         site.want(*cached, *images)
@@ -108,7 +126,7 @@ def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached)
 
 
 def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cached):
-    images = dict(site.upload(MEBIBYTES) for _ in range(2))
+    images = site.upload(2, MEBIBYTES)
     pods = pods_of(site)
     with reading(site, url, pods, cached) as reports:
         site.want(*cached, *images)

@@ -36,7 +36,7 @@ def is_ready(site, node):
 
 
 def test_a_node_that_loses_its_power_while_it_fetches_gives_its_turn_to_the_other(site, first, second):
-    images = [site.upload(MEBIBYTES)[0] for _ in range(2)]
+    images = list(site.upload(2, MEBIBYTES))
     pods = pods_of(site)
     site.want(*images, parallelism=1)
     pods[first].wait_until_it_fetches(images[0])
@@ -44,7 +44,7 @@ def test_a_node_that_loses_its_power_while_it_fetches_gives_its_turn_to_the_othe
     site.cluster.node_off(first)
     try:
         pods[second].wait_until_it_holds(*images)
-        assert not is_ready(site, first)
+        wait_for(lambda: not is_ready(site, first), 90, f"{first} is not ready")
         site.wait_reason("NodesUnavailable")
         status, conditions = site.precache()
         assert conditions["Ready"]["message"] == "1 of 2 nodes have all of 2 images; 1 do not answer."
@@ -64,7 +64,7 @@ def test_a_node_that_loses_its_power_while_it_fetches_gives_its_turn_to_the_othe
 
 
 def test_a_cordoned_node_is_filled_like_every_other(site, first):
-    image, _ = site.upload(1)
+    [image] = site.upload(1, 1)
     site.cluster.kubectl("cordon", first)
     try:
         site.want(image)
@@ -78,7 +78,7 @@ def test_a_cordoned_node_is_filled_like_every_other(site, first):
 
 
 def test_a_node_whose_kubelet_is_silent_holds_up_no_other_and_is_filled_too(site, first, second):
-    image, _ = site.upload(1)
+    [image] = site.upload(1, 1)
     pods = pods_of(site)
     signal_kubelet(site, first, signal.SIGSTOP)
     try:
@@ -107,7 +107,7 @@ def signal_kubelet(site, node, number):
 def test_a_node_that_joins_is_filled_by_itself_and_one_that_leaves_is_missed_by_nobody(site, first, second):
     site.cluster.kubectl("label", "node", second, f"{LABEL}=true")
     try:
-        image, _ = site.upload(1)
+        [image] = site.upload(1, 1)
         site.policy(nodeSelector={LABEL: "true"})
         site.want(image)
         site.wait_counts(desired=1, cached=1)

@@ -25,7 +25,7 @@ def test_good_images_are_cached_and_served_and_the_bad_one_is_once_it_is_mended(
     site.wait_ready(seconds=240)
     wait_for(lambda: releases_of(site) == {release}, 120, f"the caches are {release}")
     site.wait_policy(nodes=2)
-    wanted = dict(site.upload(4) for _ in range(3))
+    wanted = site.upload(3, 4)
     one, bad, two = wanted
     with site.lost(bad):
         site.want(*wanted)

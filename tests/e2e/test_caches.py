@@ -27,7 +27,7 @@ def nodes(site):
 @pytest.fixture(scope="module")
 def images(site):
     """Three images: id -> SHA-512."""
-    return dict(site.upload(6) for _ in range(3))
+    return site.upload(3, 6)
 
 
 def test_every_node_of_the_policy_serves_a_cache(site, nodes):
