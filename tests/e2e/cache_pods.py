@@ -99,7 +99,7 @@ class CachePod:
         where = f"{self.node} fetches {image_id}"
         return int(wait_for(lambda: self.fetched_bytes(image_id), seconds, where, pause=0.02))
 
-    def wait_until_it_holds(self, *image_ids: str, seconds: float = 120) -> None:
+    def wait_until_it_holds(self, *image_ids: str, seconds: float = 240) -> None:
         """Wait until images are in the cache."""
         wait_for(lambda: all(self.holds(image) for image in image_ids), seconds, f"{self.node} holds {image_ids}")
 

@@ -50,7 +50,7 @@ class CacheSite(StoreSite):
         self.put(_object(self.home, "CachePolicy", POLICY, {"targetRef": self.target, **SMALL, **spec}))
         self.wait_policy()
 
-    def wait_policy(self, nodes: int | None = None, seconds: float = 180) -> None:
+    def wait_policy(self, nodes: int | None = None, seconds: float = 240) -> None:
         """Wait until the policy is Ready, with so many nodes if that is said."""
 
         def is_ready() -> bool:
@@ -99,7 +99,7 @@ class CacheSite(StoreSite):
         found = self.get("imageprecache", PRECACHE)
         return found.get("status", {}), _conditions(found)
 
-    def wait_reason(self, reason: str, seconds: float = 120) -> float:
+    def wait_reason(self, reason: str, seconds: float = 240) -> float:
         """Wait until Ready of the ImagePrecache has a reason; return how long that took, in seconds."""
         began = time.monotonic()
 
@@ -111,7 +111,7 @@ class CacheSite(StoreSite):
         self._wait(found, seconds, f"the ImagePrecache says {reason}", "imageprecache", PRECACHE)
         return time.monotonic() - began
 
-    def wait_counts(self, seconds: float = 120, **counts: int) -> None:
+    def wait_counts(self, seconds: float = 240, **counts: int) -> None:
         """Wait until nodes are counted so."""
 
         def found() -> bool:

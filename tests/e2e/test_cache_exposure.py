@@ -4,7 +4,7 @@ import pytest
 from tests.e2e.cache_reader import reading
 from tests.operator_process import wait_for
 
-pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(900)]
 
 PORT = 19292
 

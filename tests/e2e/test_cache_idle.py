@@ -7,7 +7,7 @@ import pytest
 from demo import image_client
 from tests.e2e.cache_pods import AGENT, pods_of
 
-pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(900)]
 
 IDLE_SECONDS = 65
 """Longer than the minute after which operator and agents look at everything again."""

@@ -8,7 +8,7 @@ from tests.e2e.cache_pods import AGENT, API, WORKER, pods_of
 from tests.e2e.cache_reader import reading
 from tests.operator_process import wait_for
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 
 RATE = "2Mi"
 MEBIBYTES = 12
@@ -138,6 +138,6 @@ def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cache
                 pod.wait_until_it_holds(*images)
         finally:
             site.cluster.api_server_on()
-        site.wait_reason("Ready", seconds=180)
+        site.wait_reason("Ready")
     assert_no_read_failed(reports)
     assert_read_back(site, url, images)

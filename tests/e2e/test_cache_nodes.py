@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.cache_pods import pods_of
 from tests.operator_process import wait_for
 
-pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(900)]
 
 LABEL = "example.com/cache"
 MEBIBYTES = 12
@@ -58,7 +58,7 @@ def test_a_node_that_loses_its_power_while_it_fetches_gives_its_turn_to_the_othe
         }
     finally:
         site.cluster.node_on(first)
-    print(f"all there {site.wait_reason('Ready', seconds=240):.0f} s after its power was back")
+    print(f"all there {site.wait_reason('Ready'):.0f} s after its power was back")
     pods_of(site)[first].wait_until_it_holds(*images)
     site.wait_policy(nodes=2)
 

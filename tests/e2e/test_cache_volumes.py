@@ -9,7 +9,7 @@ from demo import platform
 from tests.e2e.cache_pods import pods_of
 from tests.operator_process import wait_for
 
-pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.caches, pytest.mark.timeout(900)]
 
 GUIDE = Path(__file__).parents[2] / "docs" / "caching.md"
 CLASS = "node-disks"
