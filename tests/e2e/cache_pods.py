@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster import cgroups
 from tests.cluster.processes import Process, kill
 from tests.e2e.cache_site import CacheSite
 from tests.waiting import wait_for
@@ -33,12 +34,20 @@ class CachePod:
         return [process for process in self._all() if set(words) <= set(_command(process))]
 
     def _all(self) -> Iterator[Process]:
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"pod{self.uid}" in (entry / "cgroup").read_text():
-                    process = Process.observe(int(entry.name))
-                    if process is not None and process.alive():
-                        yield process
+        pids: list[str] = []
+        for container in self._containers("memory"):
+            with contextlib.suppress(OSError):  # it has gone meanwhile
+                pids += (container / "cgroup.procs").read_text().split()
+        for pid in pids:
+            process = Process.observe(int(pid))
+            if process is not None and process.alive():
+                yield process
+
+    def _containers(self, controller: str) -> Iterator[Path]:
+        """The cgroups of its containers; those of pods that have no guarantee are one level deeper."""
+        tree = Path("/sys/fs/cgroup") / ("" if cgroups.is_v2() else controller)
+        for level in ("", "*/"):
+            yield from tree.glob(f"image-service-*-{self.node}/kubepods/{level}pod{self.uid}/*/")
 
     def one(self, *words: str) -> Process:
         """The process whose command line has these words: of several the first, which has started the others."""
@@ -53,14 +62,12 @@ class CachePod:
 
     def cpu_seconds(self, *words: str) -> float:
         """What the container of a process has taken of a processor, processes that are gone included."""
-        groups = Path(f"/proc/{self.one(*words).pid}/cgroup").read_text().splitlines()
-        by_controller = {
-            name: path for _, names, path in (g.split(":", 2) for g in groups) for name in names.split(",")
-        }
-        if "cpuacct" in by_controller:
-            used = Path(f"/sys/fs/cgroup/cpuacct{by_controller['cpuacct']}/cpuacct.usage").read_text()
-            return int(used) / 1e9
-        lines = Path(f"/sys/fs/cgroup{by_controller['']}/cpu.stat").read_text().splitlines()
+        pid = str(self.one(*words).pid)
+        groups = self._containers("cpuacct")
+        [group] = [entry for entry in groups if pid in (entry / "cgroup.procs").read_text().split()]
+        if not cgroups.is_v2():
+            return int((group / "cpuacct.usage").read_text()) / 1e9
+        lines = (group / "cpu.stat").read_text().splitlines()
         return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
 
     # -- files ---------------------------------------------------------------------------------------------------

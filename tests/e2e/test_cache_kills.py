@@ -11,8 +11,8 @@ from tests.operator_process import wait_for
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 
 RATE = "2Mi"
-MEBIBYTES = 12
-"""Size of an image: at this rate it takes six seconds."""
+MEBIBYTES = 16
+"""Size of an image: at this rate it takes eight seconds."""
 
 
 @pytest.fixture(scope="module")
