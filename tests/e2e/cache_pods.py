@@ -101,7 +101,7 @@ class CachePod:
                     used += (Path(folder) / name).stat().st_size
         return used
 
-    def wait_until_it_fetches(self, image_id: str, seconds: float = 60) -> int:
+    def wait_until_it_fetches(self, image_id: str, seconds: float = 240) -> int:
         """Wait until a fetch is under way; return how many bytes are there."""
         where = f"{self.node} fetches {image_id}"
         return int(wait_for(lambda: self.fetched_bytes(image_id), seconds, where, pause=0.02))

@@ -89,8 +89,9 @@ class CacheSite(StoreSite):
 
     def allow(self, level: str) -> None:
         """Have the namespace take pods of this Pod Security level."""
-        label = f"pod-security.kubernetes.io/enforce={level}"
-        self.cluster.kubectl("label", "namespace", self.home, label, "--overwrite")
+        namespace = platform.namespace(self.home)
+        namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": level}
+        self.put(namespace)
 
     # -- what is told --------------------------------------------------------------------------------------------
 

@@ -36,14 +36,32 @@ def cached(site):
     return {image_id: digest}
 
 
-def wait_until_all_fetch(pods, image_id):
-    for pod in pods.values():
-        pod.wait_until_it_fetches(image_id)
+def as_they_fetch(pods, image_id):
+    """Yield each pod in the middle of its fetch: one may begin when another has ended."""
+    waiting = dict(pods)
+    while waiting:
+        fetching = wait_for(
+            lambda: [node for node, pod in waiting.items() if pod.fetched_bytes(image_id)],
+            240,
+            f"{sorted(waiting)} fetch {image_id}",
+            pause=0.02,
+        )
+        yield waiting.pop(fetching[0])
 
 
-def assert_in_the_middle(pods, image_id):
-    """None of the nodes has the image by now; they all had begun with it."""
-    assert not [node for node, pod in pods.items() if pod.holds(image_id)]
+def wait_until_all_have_begun(pods, images):
+    """Wait until all nodes know what is wanted."""
+    first = next(iter(images))
+
+    def begun(pod):
+        return pod.fetched_bytes(first) or pod.holds(first)
+
+    wait_for(lambda: all(map(begun, pods.values())), 240, f"all have begun with {first}", pause=0.02)
+
+
+def assert_in_the_middle(pods, images):
+    *_, last = images
+    assert not all(pod.holds(last) for pod in pods.values())
 
 
 def assert_no_read_failed(reports, *nodes):
@@ -64,14 +82,65 @@ def test_what_fetches_is_killed_on_all_nodes_and_no_read_fails(site, url, cached
     pods = pods_of(site)
     with reading(site, url, pods, cached) as reports:
         site.want(*cached, image_id)
-        wait_until_all_fetch(pods, image_id)
-        for pod in pods.values():
+        for pod in as_they_fetch(pods, image_id):
             pod.kill(*victim)
-        assert_in_the_middle(pods, image_id)
+            assert not pod.holds(image_id), "it was in the middle"
         print(f"all there {site.wait_reason('Ready'):.0f} s after it was killed")
     assert_no_read_failed(reports)
     assert not [node for node, pod in pods.items() if pod.fetched_bytes(image_id)], "nothing is left of the killed"
     assert_read_back(site, url, {image_id: digest})
+
+
+def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached):
+    [(image_id, digest)] = site.upload(1, MEBIBYTES).items()
+    pods = pods_of(site)
+    first, *others = pods
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, image_id)
+        pods[first].wait_until_it_fetches(image_id)
+        fetching = pods[first].one(*WORKER)
+        pods[first].kill(*API)
+        assert not pods[first].holds(image_id), "it was in the middle"
+        pods[first].wait_until_it_holds(image_id)
+        assert fetching.alive(), "one and the same worker has fetched it"
+        site.wait_reason("Ready")
+        site.wait_policy(nodes=2)
+    assert_no_read_failed(reports, *others)
+    assert_read_back(site, url, {image_id: digest})
+
+
+def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached):
+    images = site.upload(3, MEBIBYTES)
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, *images)
+        wait_until_all_have_begun(pods, images)
+        with site.operator_away():
+            assert_in_the_middle(pods, images)
+            for pod in pods.values():
+                pod.wait_until_it_holds(*images)
+            assert site.operator_pods() == []
+        site.wait_reason("Ready")
+    assert_no_read_failed(reports)
+    assert_read_back(site, url, images)
+
+
+def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cached):
+    images = site.upload(3, MEBIBYTES)
+    pods = pods_of(site)
+    with reading(site, url, pods, cached) as reports:
+        site.want(*cached, *images)
+        wait_until_all_have_begun(pods, images)
+        site.cluster.api_server_off()
+        try:
+            assert_in_the_middle(pods, images)
+            for pod in pods.values():
+                pod.wait_until_it_holds(*images)
+        finally:
+            site.cluster.api_server_on()
+        site.wait_reason("Ready")
+    assert_no_read_failed(reports)
+    assert_read_back(site, url, images)
 
 
 def test_an_agent_that_dies_again_and_again_takes_the_cache_from_no_client(site, url, cached):
@@ -89,55 +158,3 @@ def test_an_agent_that_dies_again_and_again_takes_the_cache_from_no_client(site,
 
 def is_ready(pod):
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-
-
-def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached):
-    [(image_id, digest)] = site.upload(1, MEBIBYTES).items()
-    pods = pods_of(site)
-    first, *others = pods
-    with reading(site, url, pods, cached) as reports:
-        site.want(*cached, image_id)
-        wait_until_all_fetch(pods, image_id)
-        fetching = pods[first].one(*WORKER)
-        pods[first].kill(*API)
-        assert_in_the_middle(pods, image_id)
-        pods[first].wait_until_it_holds(image_id)
-        assert fetching.alive(), "one and the same worker has fetched it"
-        site.wait_reason("Ready")
-        site.wait_policy(nodes=2)
-    assert_no_read_failed(reports, *others)
-    assert_read_back(site, url, {image_id: digest})
-
-
-def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached):
-    images = site.upload(3, MEBIBYTES)
-    pods = pods_of(site)
-    with reading(site, url, pods, cached) as reports:
-        site.want(*cached, *images)
-        wait_until_all_fetch(pods, next(iter(images)))
-        with site.operator_away():
-            assert_in_the_middle(pods, list(images)[-1])
-            for pod in pods.values():
-                pod.wait_until_it_holds(*images)
-            assert site.operator_pods() == []
-        site.wait_reason("Ready")
-    assert_no_read_failed(reports)
-    assert_read_back(site, url, images)
-
-
-def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cached):
-    images = site.upload(2, MEBIBYTES)
-    pods = pods_of(site)
-    with reading(site, url, pods, cached) as reports:
-        site.want(*cached, *images)
-        wait_until_all_fetch(pods, next(iter(images)))
-        site.cluster.api_server_off()
-        try:
-            assert_in_the_middle(pods, next(iter(images)))
-            for pod in pods.values():
-                pod.wait_until_it_holds(*images)
-        finally:
-            site.cluster.api_server_on()
-        site.wait_reason("Ready")
-    assert_no_read_failed(reports)
-    assert_read_back(site, url, images)
