@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down prepare test test-stores test-faults test-transitions test-quick soak bench bench-caches lint format crds manifests golden lock images cluster-down
+.PHONY: help demo demo-down prepare test test-stores test-caches test-faults test-transitions test-quick soak bench bench-caches lint format crds manifests golden lock images cluster-down
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,14 +27,18 @@ prepare: $(READY)  ## Build and install what the tests and the demo need (a seco
 
 # Three workers, also on two processors: half of the time a test waits. tests/workers.py says how they share the tests.
 # `sweep` takes away what a killed worker may have left.
-test: $(READY)  ## Every check, and every test but those of stores and faults (real API server, real Glance, real nodes)
+test: $(READY)  ## Every check, and every test but those below (real API server, real Glance, real nodes)
 	@$(MAKE) --no-print-directory --jobs=2 lint prepare
-	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not ceph" || status=$$?; \
+	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not ceph and not caches" || status=$$?; \
 	  $(RUN)/python -m tests.cluster sweep; exit $$status
 
 test-stores: $(READY) prepare  ## Stores in real Ceph, S3 and Swift, and a centre with an edge on real nodes
 	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m ceph || status=$$?; \
 	  $(RUN)/python -m tests.cluster sweep; exit $$status
+
+# One after the other: they share a cluster and a site on it.
+test-caches: $(READY) prepare  ## Caches on real nodes: power, volumes, ways in, room, idleness, every release
+	@status=0; $(RUN)/pytest -m caches || status=$$?; $(RUN)/python -m tests.cluster sweep; exit $$status
 
 test-transitions: $(READY) prepare  ## Specs generated from the CRDs, changed there and back, and every way out of an error
 	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/transitions || status=$$?; \

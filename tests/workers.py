@@ -11,7 +11,9 @@ from xdist.scheduler import LoadFileScheduling
 
 LONGEST_FIRST = (
     "tests/e2e/test_dcn.py",
+    "tests/e2e/test_cache_edge.py",
     "tests/e2e/test_nfs.py",
+    "tests/e2e/test_cache_kills.py",
     "tests/e2e/test_caches.py",
     "tests/e2e/test_image_service.py",
     "tests/faults",

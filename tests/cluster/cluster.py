@@ -110,6 +110,14 @@ class Cluster(abc.ABC):
         """Power a node on again; return when it runs, not when it is Ready."""
         raise Unavailable(f"{type(self).__name__} cannot switch nodes on ({name})")
 
+    def api_server_off(self) -> None:
+        """End the API server at once: connections to it are refused, nodes and pods go on without."""
+        raise Unavailable(f"{type(self).__name__} cannot end its API server")
+
+    def api_server_on(self) -> None:
+        """Start the API server again; return when it is ready."""
+        raise Unavailable(f"{type(self).__name__} cannot start its API server")
+
     def node_command(self, name: str, argv: Sequence[str | Path]) -> list[str]:
         """The words that run a command on a node."""
         raise Unavailable(f"{type(self).__name__} cannot run a command on a node ({name}: {' '.join(map(str, argv))})")

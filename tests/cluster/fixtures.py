@@ -38,12 +38,12 @@ def control_plane() -> Iterator[Cluster]:
     cluster.down()
 
 
-def _no_longer_than_needed(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
+def no_longer_than_needed(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
     """Nodes take processor time even when nothing runs on them: with workers beside, they end with the file."""
     return "module" if "PYTEST_XDIST_WORKER" in os.environ else "session"
 
 
-@pytest.fixture(scope=_no_longer_than_needed)
+@pytest.fixture(scope=no_longer_than_needed)
 def real_cluster() -> Iterator[Cluster]:
     """A cluster with two real nodes and cluster DNS; its pods run."""
     keep = "IMAGE_SERVICE_CLUSTER_STATE" in os.environ

@@ -142,6 +142,18 @@ class LocalCluster(Cluster):
             self._route_services()
         say(f"{name} is on")
 
+    def api_server_off(self) -> None:
+        """End the API server at once: connections to it are refused, nodes and pods go on without."""
+        with self.state.locked():
+            self.state.stop("kube-apiserver")
+        say("the API server is off")
+
+    def api_server_on(self) -> None:
+        """Start the API server again; return when it is ready."""
+        with self.state.locked():
+            self.control_plane.start()
+        say("the API server is on")
+
     def node_command(self, name: str, argv: Sequence[str | Path]) -> list[str]:
         """The words that run a command on a node."""
         return Node.named(self.control_plane, name).command(argv)

@@ -9,9 +9,7 @@ import random
 import time
 
 import pytest
-from demo import platform
 from tests.ceph.sites import POOL
-from tests.cluster import images
 from tests.e2e.dcn import USER, ZONE, Dcn, ceph_store, qcow2
 from tests.operator_process import wait_for
 
@@ -33,32 +31,7 @@ FORCE = "imageservice.dev/delete-with-images"
 @pytest.fixture(scope="module")
 def dcn(real_cluster, two_ceph_clusters_for_pods):
     """MariaDB, Keystone, the operator, and the two stores with their service, Ready."""
-    first, second = real_cluster.nodes()
-    real_cluster.kubectl("label", "node", first, f"{ZONE}=central", "--overwrite")
-    real_cluster.kubectl("label", "node", second, f"{ZONE}=dcn0", "--overwrite")
-    names = ("operator", f"glance-{RELEASE}", "mariadb", "keystone")
-    real_cluster.import_images(*(images.build(name) for name in names))
-    site = Dcn(real_cluster, HOME, two_ceph_clusters_for_pods)
-    central, dcn0 = site.ceph
-    real_cluster.apply(platform.namespace(HOME))
-    servers = [item for server in (platform.MARIADB, platform.KEYSTONE) for item in platform.server(server, HOME)]
-    real_cluster.apply(*servers, *platform.secrets(HOME))
-    site.credentials("central", userID=USER, userKey=central.user(USER, POOL))
-    key = dcn0.user(USER, POOL)
-    site.credentials("dcn0", **{USER: key, "userID": "dcn0-client", "userKey": key})  # as Rook writes it
-    platform.install_operator(real_cluster, (RELEASE,))
-    for name in ("mariadb", "keystone"):
-        site.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s", timeout=130)
-    api = {"replicas": 2, "processes": 1, "terminationGracePeriodSeconds": 60, "nodeSelector": {ZONE: "central"}}
-    site.put(
-        ceph_store(HOME, "central", central, ceph={"fsid": central.fsid}),
-        ceph_store(HOME, "dcn0", dcn0, edge={"replicas": 1, "nodeSelector": {ZONE: "dcn0"}}),
-        platform.image_service(HOME, release=RELEASE, defaultStore="central", api=api),
-    )
-    site.wait_ready(seconds=240)
-    for store in ("central", "dcn0"):
-        site.wait_store(store, "Ready")
-    return site
+    return Dcn(real_cluster, HOME, two_ceph_clusters_for_pods).make(RELEASE)
 
 
 @pytest.fixture(scope="module")

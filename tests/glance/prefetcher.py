@@ -193,10 +193,15 @@ class CacheNode:
         assert self.at.glance.call("POST", path, token=self.at.administrator.token).status == 204
 
 
-def agent_of(node: CacheNode, directory: Path, **settings: Any) -> Agent:
-    """Return the agent of a node, to be started; `directory` holds the program."""
+def agent_of(node: CacheNode, directory: Path, address: str = "", **settings: Any) -> Agent:
+    """Return the agent of a node, to be started; `directory` holds the program.
+
+    `address` is how Glance knows the node, if not by its own.
+    """
     config = node.at.glance.path(glance_config.CONFIG_DIR)
     variables = {**environment_variables(config), **node.variables}
+    if address:
+        variables["OS_DEFAULT__WORKER_SELF_REFERENCE_URL"] = address
     variables["PYTHONPATH"] = f"{directory}:{variables.get('PYTHONPATH', '')}"
     return Agent.install(
         directory,

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ from tests.glance.prefetcher import agent_of, cache_node
 from tests.unit.render import samples
 from tests.waiting import wait_for
 
+from imageservice.prefetcher.attempts import LOOK_SECONDS
+
 pytestmark = pytest.mark.glance
 
 SIZE = 5 * 2**20 + 17
 MEBIBYTE = 2**20
+SETTLED_SECONDS = 11.0
+"""After that a file that has no row counts as one that will get none (`prefetcher/cache_directory.py`)."""
 
 
 def content(seed, size=SIZE):
@@ -114,6 +119,59 @@ def test_a_wiped_disk_is_filled_again(node, agent):
     wait_for((node.cache / image).exists, 60, "it is in the cache again")
     agent.wait(image, "Cached")
     assert set(node.rows()) >= {image}
+
+
+def inodes(node, *images):
+    return [(node.cache / image).stat().st_ino for image in images]
+
+
+def assert_at_rest(agent):
+    """No repair and no prune follows another."""
+    before = agent.events("Repaired"), agent.events("Evicted")
+    time.sleep(2 * LOOK_SECONDS)
+    assert (agent.events("Repaired"), agent.events("Evicted")) == before
+
+
+@pytest.mark.caches
+def test_files_and_rows_that_do_not_agree_are_put_right_at_the_start_and_that_is_all(node, tmp_path):
+    lost, kept = (node.upload(content(seed)) for seed in (71, 72))
+    strays = [node.cache / name for name in (str(uuid.uuid4()), "no-id", f"incomplete/{uuid.uuid4()}.part")]
+    agent = agent_of(node, tmp_path)
+    with agent.running():
+        agent.put_set(lost, kept)
+        for image in (lost, kept):
+            agent.wait(image, "Cached")
+    before = inodes(node, kept)
+    (node.cache / lost).unlink()
+    for stray in strays:
+        stray.write_bytes(content(73, MEBIBYTE))
+    time.sleep(SETTLED_SECONDS)
+    with agent.running():
+        agent.wait(lost, lambda image: image["state"] == "Cached" and (node.cache / lost).exists())
+        wait_for(lambda: not [stray for stray in strays if stray.exists()], 30, "what is nobody's is gone")
+        assert inodes(node, kept) == before
+        assert set(node.rows()) >= {lost, kept}
+        assert_at_rest(agent)
+        agent.call("DELETE", "/v1/cache?force=true")
+
+
+@pytest.mark.caches
+def test_a_node_with_another_address_goes_on_with_the_files_that_it_has(node, tmp_path):
+    images = [node.upload(content(seed)) for seed in (81, 82)]
+    with agent_of(node, tmp_path / "before").running() as agent:
+        agent.put_set(*images)
+        for image in images:
+            agent.wait(image, "Cached")
+    before = inodes(node, *images)
+    time.sleep(SETTLED_SECONDS)
+    with agent_of(node, tmp_path / "after", "http://another-name:9292").running() as agent:
+        agent.put_set(*images)
+        for image in images:
+            agent.wait(image, "Cached")
+        assert {row["id"] for row in agent.call("GET", "/v1/cache")[1]["cached"]} >= set(images)
+        assert inodes(node, *images) == before
+        assert agent.metric("prefetch_fetched_bytes_total") == 0
+        agent.call("DELETE", "/v1/cache?force=true")
 
 
 def test_glances_own_queue_is_honoured(node, agent):

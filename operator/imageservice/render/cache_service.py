@@ -14,8 +14,13 @@ def cache_url(policy: str, namespace: str, cluster_domain: str) -> str:
 
 
 def cache_service(inputs: CacheInputs) -> Manifest:
-    """Build the Service that leads each client to its own node, and nowhere where that has no cache that serves."""
-    return _service(inputs, cache_name(inputs.name), API_PORT_NAME, API_PORT, internalTrafficPolicy="Local")
+    """Build the Service that leads each client to its own node, and nowhere where that has no cache.
+
+    Whether the pod is ready does not matter: it is not while its agent is started again, and serves all the same. There
+    is no other pod to lead clients to, and where it does not serve they are refused at once, instead of left to wait.
+    """
+    local = {"internalTrafficPolicy": "Local", "publishNotReadyAddresses": True}
+    return _service(inputs, cache_name(inputs.name), API_PORT_NAME, API_PORT, **local)
 
 
 def agents_service(inputs: CacheInputs) -> Manifest:

@@ -106,7 +106,9 @@ class TestChildren:
         pod = run.daemon_set()["spec"]["template"]["spec"]
         assert pod["nodeSelector"] == COMPUTE
         assert [container["name"] for container in pod["containers"]] == ["glance-api", "cache-agent"]
-        assert run.kube.find(SERVICE, "compute-cache")["spec"]["internalTrafficPolicy"] == "Local"
+        to_own_node = run.kube.find(SERVICE, "compute-cache")["spec"]
+        assert to_own_node["internalTrafficPolicy"] == "Local"
+        assert to_own_node["publishNotReadyAddresses"], "an agent that is away takes the cache from no client"
         assert run.kube.find(SERVICE, "compute-agents")["spec"]["clusterIP"] == "None"
         assert run.said() == ("True", "Ready")
         assert run.status()["nodes"] == {"desired": 3, "ready": 3, "updated": 3}
