@@ -23,7 +23,8 @@ from tests.faults.faults import (
     Silence,
 )
 from tests.faults.proxy import Fault
-from tests.integration.objects import image_service, image_store
+from tests.faults.scenarios import OWN_KINDS
+from tests.integration.objects import API, image_service, image_store
 from tests.soak.sides import USER, Side
 
 Action = Callable[[random.Random, Side], object]
@@ -31,13 +32,14 @@ Action = Callable[[random.Random, Side], object]
 _OPTIONS = ("image_size_cap", "limit_param_default", "api_limit_max", "image_member_quota")
 
 _EDITS: dict[str, tuple[Manifest, ...]] = {
+    "DaemonSet": ({"minReadySeconds": 9}, {"template": {"spec": {"terminationGracePeriodSeconds": 5}}}),
     "Deployment": ({"replicas": 7}, {"template": {"spec": {"terminationGracePeriodSeconds": 5}}}),
     "Service": ({"selector": {"app": "hijacked"}},),
 }
 
 
 def good(chance: random.Random) -> tuple[Manifest, ...]:
-    """Return a spec that becomes Ready: an ImageService and its stores, different each time."""
+    """Return a spec that becomes Ready: an ImageService, its stores and caches, different each time."""
     options = {name: str(chance.randrange(100, 900)) for name in chance.sample(_OPTIONS, chance.randrange(3))}
     spec: dict[str, Any] = {
         "release": chance.choice(("2025.1", "2025.2", "2026.1", "2026.2")),
@@ -46,13 +48,27 @@ def good(chance: random.Random) -> tuple[Manifest, ...]:
     }
     spec |= {"extraConfig": {"DEFAULT": options}} if options else {}
     stores = [image_store("central"), *([_nfs_store("second")] if chance.random() < 0.5 else [])]
-    return (*stores, image_service(None, **spec))
+    return (*stores, image_service(None, **spec), *(_caches(chance) if chance.random() < 0.6 else []))
+
+
+def _caches(chance: random.Random) -> list[Manifest]:
+    target = {"kind": "ImageService", "name": "glance"}
+    node = {"kubernetes.io/hostname": f"fake-{chance.randrange(1, 4)}"}
+    policy = {"targetRef": target, "nodeSelector": node, "maxSize": f"{chance.randrange(10, 90)}Gi"}
+    names = chance.sample(("ubuntu", "debian", "fedora", "alma"), chance.randrange(1, 4))
+    images = {"images": [{"name": name} for name in names], "suspend": chance.random() < 0.2}
+    precache = {"imageServiceRef": {"name": "glance"}} | images
+    found = [("CachePolicy", "nodes", policy), ("ImagePrecache", "golden", precache)]
+    return [
+        {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        for kind, name, spec in found[: chance.randrange(1, 3)]
+    ]
 
 
 def bring(side: Side, namespace: str, wanted: tuple[Manifest, ...]) -> None:
     """Make our objects in a namespace be just these."""
     names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
-    for kind in ("ImageService", "ImageStore"):
+    for kind in OWN_KINDS:
         for live in side.api.list(kind, namespace):
             if (kind, live["metadata"]["name"]) not in names:
                 side.api.delete(live)
@@ -72,7 +88,7 @@ def _break_the_spec(chance: random.Random, side: Side) -> None:
 
 def _delete_something_of_the_users(chance: random.Random, side: Side) -> None:
     namespace = chance.choice(side.namespaces)
-    found = [item for kind in ("ImageService", "ImageStore") for item in side.api.list(kind, namespace)]
+    found = [item for kind in OWN_KINDS for item in side.api.list(kind, namespace)]
     if found:
         side.api.delete(chance.choice(found))
 
@@ -84,17 +100,11 @@ def _delete_a_child(chance: random.Random, side: Side) -> None:
 
 
 def _edit_a_child(chance: random.Random, side: Side) -> None:
-    found = [
-        item for item in side.children(chance.choice(side.namespaces)) if item["kind"] in ("Deployment", "Service")
-    ]
+    found = [item for item in side.children(chance.choice(side.namespaces)) if item["kind"] in _EDITS]
     if not found:
         return
     child = chance.choice(found)
-    edits: dict[str, list[Manifest]] = {
-        "Deployment": [{"replicas": 7}, {"template": {"spec": {"terminationGracePeriodSeconds": 5}}}],
-        "Service": [{"selector": {"app": "hijacked"}}],
-    }
-    side.api.merge(child, {"spec": chance.choice(edits[child["kind"]])}, manager="somebody")
+    side.api.merge(child, {"spec": chance.choice(_EDITS[child["kind"]])}, manager="somebody")
 
 
 def _change_a_secret(chance: random.Random, side: Side) -> None:
@@ -103,8 +113,12 @@ def _change_a_secret(chance: random.Random, side: Side) -> None:
     side.api.merge(live, {"data": {"url": base64.b64encode(url.encode()).decode()}}, manager=USER)
 
 
+def _have_other_agents(chance: random.Random, side: Side) -> None:
+    side.programs.behave(chance.choice(side.namespaces), chance.choice(("full", "silent", "babbling", "ignorant")))
+
+
 def _read(chance: random.Random, side: Side) -> None:
-    for kind in ("ImageService", "ImageStore", "Deployment"):
+    for kind in (*OWN_KINDS, "Deployment"):
         side.api.list(kind, chance.choice(side.namespaces))
 
 
@@ -115,6 +129,7 @@ CHANGES: tuple[tuple[int, Action], ...] = (
     (5, _delete_a_child),
     (4, _edit_a_child),
     (3, _change_a_secret),
+    (1, _have_other_agents),
     (4, _read),
 )
 """How often, in proportion, and what."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from bench.process import MeasuredProcess
 from tests.api_client import ApiClient, Manifest
+from tests.caches_stand_in import Running
 from tests.end_state import EndState, differences, end_state, key_of, versions
 from tests.end_state import read as read_everything
 from tests.faults.proxy import FaultProxy
-from tests.faults.scenarios import OWN_KINDS, prepared
+from tests.faults.scenarios import CHILD_KINDS, OWN_KINDS, prepared
 from tests.ports import free_port
 from tests.waiting import wait_for
 
@@ -25,7 +26,7 @@ QUIET_SECONDS = 4.0
 class Side:
     """An operator, its namespaces and its proxy, if it has one. `memory` and `sockets` are read at each rest.
 
-    `auth_url` gives each namespace a Keystone of its own.
+    `auth_url` gives each namespace a Keystone of its own; `programs` answer in place of those in the pods.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Side:
     directory: Path
     namespaces: tuple[str, ...]
     auth_url: Callable[[str], str]
+    programs: Running
     proxy: FaultProxy | None = None
     operator: MeasuredProcess | None = None
     starts: int = 0
@@ -47,7 +49,8 @@ class Side:
             self.restore(namespace)
 
     def restore(self, namespace: str) -> None:
-        """Make the user's Secrets and claims there be as they were at first."""
+        """Make the user's Secrets and claims there, and the agents on the nodes, be as they were at first."""
+        self.programs.behave(namespace, "full")
         for manifest in prepared(namespace):
             self.api.apply(manifest, manager=USER)
 
@@ -63,6 +66,8 @@ class Side:
             "RESYNC_SECONDS": "20",
             "HEALTH_HOST": "127.0.0.1",
             "HEALTH_PORT": str(free_port()),
+            "MONITOR_URL": self.programs.monitor_url,
+            "AGENT_URL": self.programs.agent_url,
         }
         program = str(Path(sys.executable).with_name("image-service-operator"))
         environment = os.environ | {f"IMAGE_SERVICE_OPERATOR_{name}": value for name, value in settings.items()}
@@ -93,10 +98,9 @@ class Side:
         return placed
 
     def children(self, namespace: str) -> list[Manifest]:
-        """Return what an ImageService of ours controls there."""
+        """Return what objects of ours control there."""
         controlled = "app.kubernetes.io/managed-by=image-service-operator"
-        kinds = ("Deployment", "Service", "Secret", "Job", "PodDisruptionBudget")
-        return [item for kind in kinds for item in self.api.list(kind, namespace, labels=controlled)]
+        return [item for kind in CHILD_KINDS for item in self.api.list(kind, namespace, labels=controlled)]
 
     def wait_settled(self, good: tuple[Manifest, ...], alive: Callable[[], object]) -> None:
         """Wait until all is Ready in every namespace and nothing moves. `alive` is called now and then."""
@@ -109,6 +113,16 @@ class Side:
             wait_for(settled, READY_SECONDS, "settled", pause=0.5)
         except AssertionError:
             raise AssertionError(f"{self.name}: not settled in {READY_SECONDS} s:\n{self._standing()}") from None
+
+    def wait_gone(self, alive: Callable[[], object]) -> None:
+        """Wait until nothing of ours is being deleted: what is applied to such an object goes with it."""
+
+        def gone() -> bool:
+            alive()
+            own = [item for name in self.namespaces for kind in OWN_KINDS for item in self.api.list(kind, name)]
+            return not any(item["metadata"].get("deletionTimestamp") for item in own)
+
+        wait_for(gone, READY_SECONDS, f"{self.name}: what was deleted is gone", pause=0.5)
 
     def end_states(self) -> dict[str, EndState]:
         """Return the state of each namespace without what may differ."""
@@ -153,6 +167,9 @@ def differences_of(states: dict[str, EndState]) -> list[str]:
 
 
 def _is_ready(item: Manifest) -> bool:
+    """Tell whether an object is Ready for its newest spec, and its schema, if it has one, is contracted already."""
     status = item.get("status", {})
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
-    return ready and status.get("observedGeneration") == item["metadata"]["generation"]
+    conditions = status.get("conditions", [])
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    contracted = all(c["reason"] != "SchemaUsable" for c in conditions)
+    return ready and contracted and status.get("observedGeneration") == item["metadata"]["generation"]

@@ -202,6 +202,9 @@ class Home:
                 time.sleep(PAUSE_SECONDS)
             if time.monotonic() >= deadline:
                 return [*lines, f"it says {reasons(self.objects())}", f"and should say {reasons(fresh())}"]
+            moving = time.monotonic()
+            self.rest()
+            deadline += time.monotonic() - moving
         return []
 
     def _moved_since(self, moment: float, another_home: str) -> bool:
