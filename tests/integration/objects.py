@@ -59,7 +59,7 @@ class Namespace:
         assert waited.returncode == 0, f"{kind} {name} is not Ready within {seconds} s: {reasons}"
 
     def wait_settled(self, name: str = "glance") -> None:
-        """Wait until nobody has anything left to do: both Jobs are over, and the pods are more than just ready.
+        """Wait until nobody has anything left to do: the Job is over, and the pods are more than just ready.
 
         Kubernetes counts a pod as available `minReadySeconds` after it is ready, and writes that.
         """
@@ -68,7 +68,7 @@ class Namespace:
             jobs = self.get("jobs")["items"]
             deployment = self.find("deployment", f"{name}-api") or {}
             counts = [deployment.get("status", {}).get(field) for field in ("availableReplicas", "readyReplicas")]
-            return [job.get("status", {}).get("succeeded") for job in jobs] == [1, 1] and counts[0] == counts[1]
+            return [job.get("status", {}).get("succeeded") for job in jobs] == [1] and counts[0] == counts[1]
 
         wait_for(settled, 40, f"{name} is settled")
         time.sleep(2)

@@ -79,7 +79,8 @@ class NodeAgent:
             "OS_DEFAULT__WORKER_SELF_REFERENCE_URL": "http://fake-1:9292",
         }
         python = glance_environment(RELEASE) / "bin" / "python"
-        return cls(Agent(directory, settings, variables, python), files[TOKEN_FILE].decode())
+        token_of_all = files[TOKEN_FILE].decode().strip()
+        return cls(Agent(directory, settings, variables, python, token=token_of_all), token_of_all)
 
     def fails(self) -> bool:
         """Tell whether it has tried to fetch what it is told to, in vain: its database is nowhere."""

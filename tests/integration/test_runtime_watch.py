@@ -296,9 +296,10 @@ async def test_our_own_status_write_wakes_nobody_but_the_stores_it_speaks_of(
     await others.create(IMAGE_STORE, image_store(namespace))
     await others.create(IMAGE_SERVICE, image_service(namespace))
     await observer.wait_for("ImageService/glance", Urgency.CHANGE)
+    status = {"apiVersion": API, "kind": "ImageService", "metadata": {"name": "glance", "namespace": namespace}}
+    await kube.apply_status(IMAGE_SERVICE, status | {"status": {"observedGeneration": 1}})
     await asyncio.sleep(0.3)
     observer.forget()
-    status = {"apiVersion": API, "kind": "ImageService", "metadata": {"name": "glance", "namespace": namespace}}
     await kube.apply_status(IMAGE_SERVICE, status | {"status": {"observedGeneration": 1, "replicas": 1}})
     assert await quiet(observer) == set()
     row = {"name": "central", "id": "central", "type": "Filesystem", "default": True, "attached": True, "ready": True}
