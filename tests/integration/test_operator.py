@@ -305,20 +305,19 @@ def leads(process):
 
 class TestTheProcess:
     def test_killed_and_started_again_it_changes_nothing(self, namespace, cluster, tmp_path):
-        process = OperatorProcess(cluster, tmp_path / "first").start()
-        namespace.quickstart()
-        namespace.wait_ready()
-        namespace.wait_ready("central", "imagestore")
-        namespace.wait_settled()
-        before = namespace.versions()
-        process.kill()
+        with running(cluster, tmp_path / "first") as process:
+            namespace.quickstart()
+            namespace.wait_ready()
+            namespace.wait_ready("central", "imagestore")
+            namespace.wait_settled()
+            before = namespace.versions()
+            process.kill()
         with running(cluster, tmp_path / "second"):
             time.sleep(5)
             assert namespace.versions() == before
 
     def test_the_second_replica_takes_over_from_a_killed_leader(self, namespace, cluster, tmp_path):
-        leader = OperatorProcess(cluster, tmp_path / "leader").start()
-        with running(cluster, tmp_path / "standby") as standby:
+        with running(cluster, tmp_path / "leader") as leader, running(cluster, tmp_path / "standby") as standby:
             leads = "image_service_operator_leader_election_master_status"
             assert "1.0" not in [
                 ln.split()[-1] for ln in standby.fetch("/metrics").splitlines() if ln.startswith(leads)
