@@ -17,6 +17,7 @@ from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
+from imageservice.status import conditions
 from imageservice.status.imagestore import RESOLVED_REFS
 
 DATABASE_READY = "DatabaseReady"
@@ -84,7 +85,7 @@ def site_at_nodes(inputs: ImageServiceInputs, spec: CachePolicySpec, selector: N
 def wait_for_schema(service: Manifest) -> None:
     """Raise Blocked where the database is not yet, or no longer, that of the release in the spec of the service."""
     told = service.get("status", {})
-    ready: Manifest = next((c for c in told.get("conditions", []) if c.get("type") == DATABASE_READY), {})
+    ready = conditions.told(told, DATABASE_READY)
     is_newest = told.get("observedGeneration") == service["metadata"].get("generation")
     if not is_newest or ready.get("status") != "True":
         name = service["metadata"]["name"]

@@ -35,13 +35,11 @@ STEP_MESSAGES: dict[Step, str] = {
 
 @dataclass(frozen=True)
 class StepResult:
-    """Whether a step is done and, while it is not, the condition that says why. `job` and `secret` are to be kept."""
+    """Whether a step is done and, while it is not, the condition that says why."""
 
     step: Step
     done: bool
-    condition: Condition | None
-    job: str
-    secret: str
+    condition: Condition | None = None
     requeue_after: float | None = None
 
 
@@ -53,6 +51,8 @@ class DatabaseSteps:
         self._owner = owner
         self._inputs = inputs
         self._secrets = secrets
+        self._secret = database_secret(inputs)
+        self._wanted = {step: database_job(inputs, step, _name(self._secret)) for step in STEP_MESSAGES}
 
     async def make_usable(self, now: datetime, *, is_alone: bool) -> StepResult:
         """Bring the schema to where pods of the release can work. `is_alone`: no older pod may be left."""
@@ -61,43 +61,38 @@ class DatabaseSteps:
 
     async def run(self, step: Step, now: datetime) -> StepResult:
         """Bring `step` forward by one: start its Job, watch it, or throw a failed one away after a pause."""
-        secret = database_secret(self._inputs)
-        secret_name = secret["metadata"]["name"]
-        wanted = self._job(step)
-        name = wanted["metadata"]["name"]
+        wanted = self._wanted[step]
+        name = _name(wanted)
         job = await read_own(self._kube, JOB, self._owner, name)
-        await ensure(self._kube, SECRET, self._owner, secret, unique=True)
+        await ensure(self._kube, SECRET, self._owner, self._secret, unique=True)
         busy = await self._clear_others(name) if job is None else None
         if busy:
-            return StepResult(step, False, busy, name, secret_name, requeue_after=RETRY_SECONDS)
+            return StepResult(step, False, busy, requeue_after=RETRY_SECONDS)
         job = await write(self._kube, JOB, wanted, job)
         pods = await self._pods(job) if _wants_explaining(job, now) else []
         progress = jobs.read(job, pods, self._secrets)
         if progress.state is JobState.COMPLETE:
-            return StepResult(step, True, None, name, secret_name)
+            return StepResult(step, True)
         if progress.state is JobState.FAILED:
             await self._try_again(job, progress, now)
-        condition = _condition(step, progress)
-        return StepResult(step, False, condition, name, secret_name, requeue_after=_look_again(progress))
+        return StepResult(step, False, _condition(step, progress), requeue_after=_look_again(progress))
 
-    async def clear(self, secrets: set[str], jobs: set[str]) -> None:
-        """Delete the Secrets and Jobs of earlier schemas, but those of these names."""
+    async def clear(self) -> None:
+        """Delete all Secrets and Jobs of the database but those of `sync`, which is done."""
         labels = service_labels(self._inputs.name, COMPONENT_DATABASE)
+        kept = {_name(self._secret), _name(self._wanted["sync"])}
 
         def is_kept(child: Manifest) -> bool:
-            return child["metadata"]["name"] in secrets | jobs
+            return _name(child) in kept
 
         await together(
             prune(self._kube, SECRET, self._owner, labels, is_kept),
             prune(self._kube, JOB, self._owner, labels, is_kept),
         )
 
-    def _job(self, step: Step) -> Manifest:
-        return database_job(self._inputs, step, database_secret(self._inputs)["metadata"]["name"])
-
     def _is_complete(self, step: Step) -> bool:
         """Tell whether the Job of a step is known to have done its work; where none is known, it is run (again)."""
-        job = self._kube.known(JOB, self._inputs.namespace, self._job(step)["metadata"]["name"])
+        job = self._kube.known(JOB, self._inputs.namespace, _name(self._wanted[step]))
         return job is not None and is_controlled_by(job, self._owner) and _is_over(job) == "Complete"
 
     async def _try_again(self, job: Manifest, progress: jobs.JobProgress, now: datetime) -> None:
@@ -109,10 +104,10 @@ class DatabaseSteps:
         """Delete the Jobs of older specs, but wait for one that is at work: two migrations at once break a schema."""
         labels = service_labels(self._inputs.name, COMPONENT_DATABASE)
         for job in await self._kube.list(JOB, self._inputs.namespace, labels=labels):
-            if job["metadata"]["name"] == name or not is_controlled_by(job, self._owner) or _is_over(job):
+            if _name(job) == name or not is_controlled_by(job, self._owner) or _is_over(job):
                 continue
             if jobs.is_running(await self._pods(job)):
-                message = f"The Job `{job['metadata']['name']}` of an earlier spec is still at work."
+                message = f"The Job `{_name(job)}` of an earlier spec is still at work."
                 return false(DATABASE_READY, "WaitingForOtherMigration", message)
             await self._kube.delete(JOB, job)
         return None
@@ -121,6 +116,10 @@ class DatabaseSteps:
         """Read the pods of this very Job: those of an earlier one of its name may not be gone yet."""
         label = f"batch.kubernetes.io/controller-uid={job['metadata']['uid']}"
         return await self._kube.list(POD, self._inputs.namespace, labels=label)
+
+
+def _name(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])
 
 
 def _wants_explaining(job: Manifest, now: datetime) -> bool:

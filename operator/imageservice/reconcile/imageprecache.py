@@ -31,6 +31,7 @@ from imageservice.runtime.kinds import CACHE_POLICY, IMAGE_PRECACHE, IMAGE_SERVI
 from imageservice.runtime.loop import Result
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
+from imageservice.status import conditions
 from imageservice.status import imageprecache as status
 from imageservice.status.conditions import false, true
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
@@ -166,9 +167,8 @@ class ImagePrecacheReconciler:
         chosen = desired = 0
         for policy in await self._kube.list(CACHE_POLICY, namespace):
             name = policy["metadata"]["name"]
-            await self._kube.follow(
-                CACHE_POLICY, namespace, name
-            )  # also one that is not yet known to be of the service
+            # Also one that is not yet known to be of the service.
+            await self._kube.follow(CACHE_POLICY, namespace, name)
             if policy.get("status", {}).get("imageServiceName") != service:
                 continue
             found = {a.node: a for a in await read_agents(self._kube, self._settings, namespace, name, token)}
@@ -284,8 +284,7 @@ class ImagePrecacheReconciler:
 
 def _is_under_way(policy: Manifest) -> bool:
     """Tell whether a policy has yet to say how many nodes it has."""
-    ready: Manifest = next((c for c in policy["status"].get("conditions", []) if c.get("type") == READY), {})
-    return ready.get("status") not in ("True", "False")
+    return conditions.told(policy["status"], READY).get("status") not in ("True", "False")
 
 
 def next_look(last: float | None, begun: int, at_work: int) -> float:

@@ -3,7 +3,7 @@
 It keeps no memory: whatever was missed, whoever ran before, one pass after another ends in the same state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ from imageservice.reconcile.sites import SiteWork, Workloads, render_site
 from imageservice.reconcile.stores import rows as store_rows
 from imageservice.reconcile.together import together
 from imageservice.reconcile.writing import StatusWriter
-from imageservice.releases import RELEASES
+from imageservice.releases import RELEASES, Release
 from imageservice.render.agent_token import token_of
 from imageservice.render.api_pod import CONTAINER
 from imageservice.render.inputs import Credentials, ImageServiceInputs
@@ -50,7 +50,8 @@ from imageservice.sensitive import Sensitive
 from imageservice.status import daemonset, pods, rollout
 from imageservice.status import imageservice as status
 from imageservice.status import sites as site_status
-from imageservice.status.conditions import Condition, false, true
+from imageservice.status.conditions import Condition, false, told, true
+from imageservice.status.daemonset import NodeCounts
 from imageservice.status.reasons import Nature, nature
 from imageservice.status.sites import SiteState
 
@@ -183,7 +184,9 @@ class ImageServiceReconciler:
         await workloads.lay_ground(sites, _store_secrets(inputs))
         seen.set(true(status.CONFIG_RENDERED, "Rendered", "The configuration is written."))
         steps = DatabaseSteps(self._kube, live, inputs, current.secrets)
-        usable = await steps.make_usable(self._clock(), is_alone=await self._is_alone(current, inputs))
+        caches_follow = await self._caches_follow(live, inputs)
+        is_alone = caches_follow and _all_run(inputs.release, current.deployments.values(), rollout.read)
+        usable = await steps.make_usable(self._clock(), is_alone=is_alone)
         current.look_again(usable.requeue_after)
         if not usable.done:
             seen.set(_database(usable))
@@ -194,7 +197,7 @@ class ImageServiceReconciler:
         await workloads.clear_sites(sites, world.edges)
         if not all(site.rolled_out for site in sites):
             return
-        if not await self._caches_follow(live, inputs):
+        if not caches_follow:
             # They belong to their CachePolicies: no change of theirs wakes this object.
             current.look_again(MISSING_SECONDS)
             return
@@ -203,29 +206,15 @@ class ImageServiceReconciler:
         current.look_again(synced.requeue_after)
         if synced.done:
             seen.set(_schema(synced))
-            await steps.clear({synced.secret}, {synced.job})
+            await steps.clear()
         elif synced.condition and nature(synced.condition.reason) is not Nature.PROGRESS:
             seen.set(synced.condition)
-
-    async def _is_alone(self, current: Pass, inputs: ImageServiceInputs) -> bool:
-        """Tell whether no pod of another release may be left, also of those that are on their way out."""
-        release = inputs.release.name
-        deployed = current.deployments.values()
-        return all(
-            one["metadata"].get("labels", {}).get("app.kubernetes.io/version") == release
-            and rollout.read(one).newest_everywhere
-            for one in deployed
-        ) and await self._caches_follow(current.live, inputs)
 
     async def _caches_follow(self, live: Manifest, inputs: ImageServiceInputs) -> bool:
         """Tell whether no pod of a cache runs another release: it needs the schema that the contraction ends."""
         labels = service_labels(inputs.name, COMPONENT_CACHE)
         found = await self._kube.list(DAEMON_SET, live["metadata"]["namespace"], labels=labels)
-        return all(
-            one["metadata"]["labels"].get("app.kubernetes.io/version") == inputs.release.name
-            and daemonset.read(one).newest_everywhere
-            for one in found
-        )
+        return _all_run(inputs.release, found, daemonset.read)
 
     async def _judge_sites(self, current: Pass) -> None:
         """Set ApiAvailable, and the rows of sites and stores, from the Deployments as they are, whatever happened."""
@@ -278,10 +267,20 @@ class ImageServiceReconciler:
             current.look_again(MISSING_SECONDS)
 
 
-def _told_before(live: Manifest, edge: str | None) -> Manifest | None:
+def _all_run(
+    release: Release, workloads: Iterable[Manifest], read_counts: Callable[[Manifest], rollout.Rollout | NodeCounts]
+) -> bool:
+    """Tell whether no pod of another release may be left, also of those that are on their way out."""
+    return all(
+        one["metadata"].get("labels", {}).get("app.kubernetes.io/version") == release.name
+        and read_counts(one).newest_everywhere
+        for one in workloads
+    )
+
+
+def _told_before(live: Manifest, edge: str | None) -> Manifest:
     """Return what was written last about the API at the centre; nothing is remembered of edges."""
-    written = live.get("status", {}).get("conditions", []) if edge is None else []
-    return next((condition for condition in written if condition["type"] == status.API_AVAILABLE), None)
+    return told(live.get("status", {}), status.API_AVAILABLE) if edge is None else {}
 
 
 def _read_spec(live: Manifest) -> ImageServiceSpec:

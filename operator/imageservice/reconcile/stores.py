@@ -22,6 +22,7 @@ from imageservice.reconcile.store_credentials import MEMBERS, Found
 from imageservice.releases import Release
 from imageservice.render.inputs import KeptFiles, StoreCredentials, StoreInputs
 from imageservice.render.options import check_store_options, reserved_store_ids
+from imageservice.status import conditions
 from imageservice.status.imageservice import StoreState
 from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 
@@ -314,7 +315,6 @@ def rows(
 
 def _readiness(store: Manifest) -> tuple[bool, str]:
     """Return whether a store says that it is ready, and its reason where it is not."""
-    conditions = store.get("status", {}).get("conditions", [])
-    told: Manifest = next((condition for condition in conditions if condition.get("type") == READY), {})
-    is_ready = told.get("status") == "True"
-    return is_ready, "" if is_ready else str(told.get("reason", ""))
+    ready = conditions.told(store.get("status", {}), READY)
+    is_ready = ready.get("status") == "True"
+    return is_ready, "" if is_ready else str(ready.get("reason", ""))

@@ -12,7 +12,7 @@ from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
 from imageservice.runtime.kinds import Kind
 from imageservice.runtime.kube import Conflict, NotFound
-from imageservice.status.conditions import OPTIONAL_TYPES
+from imageservice.status.conditions import OPTIONAL_TYPES, told
 from imageservice.status.events import transitions
 from imageservice.status.reasons import Nature, nature
 
@@ -103,8 +103,8 @@ def _with_status(kind: Kind, live: Manifest, status: Manifest) -> Manifest:
 
 def _waits(status: Manifest) -> bool:
     """Tell whether all that is wrong is that something is not there yet."""
-    ready = next((c for c in status["conditions"] if c["type"] == READY), None)
-    return ready is not None and nature(ready["reason"]) is Nature.WAITING
+    ready = told(status, READY)
+    return bool(ready) and nature(ready["reason"]) is Nature.WAITING
 
 
 def _says(status: Manifest) -> set[tuple[object, ...]]:

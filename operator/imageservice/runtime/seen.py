@@ -32,6 +32,7 @@ from imageservice.runtime.kinds import (
 )
 from imageservice.runtime.objects import version_of
 from imageservice.runtime.queue import Urgency
+from imageservice.status import conditions
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"] | None
 """What a watch says of an object; None: it was in a list."""
@@ -230,7 +231,7 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
 def _told_to_relatives(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]:
     """Return what of the status of an object those read that depend on it."""
     if kind == IMAGE_SERVICE:
-        schema = (status.get("release"), _condition(status, "DatabaseReady").get("status"))
+        schema = (status.get("release"), conditions.told(status, "DatabaseReady").get("status"))
         # Caches wait until what is said of the schema is said of the newest spec.
         return *_told_to_stores(status), *schema, status.get("observedGeneration")
     if kind == CACHE_POLICY:
@@ -243,17 +244,13 @@ def _told_to_stores(status: dict[str, Any]) -> tuple[object, ...]:
     """Return what of an ImageService's status its stores read."""
     stores = [(row.get("name"), row.get("attached")) for row in status.get("stores") or []]
     edges = [row for row in status.get("sites") or [] if row.get("edge")]
-    return stores, edges, _condition(status, "Stalled").get("reason")
+    return stores, edges, conditions.told(status, "Stalled").get("reason")
 
 
 def _told_to_service(status: dict[str, Any]) -> tuple[object, ...]:
     """Return what of an ImageStore's status its service reads."""
-    ready = _condition(status, "Ready")
+    ready = conditions.told(status, "Ready")
     return ready.get("status"), ready.get("reason")
-
-
-def _condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
-    return next((item for item in status.get("conditions") or [] if item.get("type") == type_), {})
 
 
 def _owner(key: Key, metadata: dict[str, Any]) -> Key | None:
@@ -272,7 +269,7 @@ def _service(key: Key, spec: dict[str, Any]) -> Key | None:
 
 
 def _is_settled(generation: object, deletion: object, status: dict[str, Any]) -> bool:
-    ready = _condition(status, "Ready").get("status") == "True"
+    ready = conditions.told(status, "Ready").get("status") == "True"
     return deletion is None and status.get("observedGeneration") == generation and ready
 
 

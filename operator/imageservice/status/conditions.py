@@ -87,6 +87,11 @@ def _first(conditions: Sequence[Condition], *natures: Nature) -> Condition | Non
     return next((condition for condition in conditions if condition.nature in natures), None)
 
 
+def told(status: Manifest, type_: str) -> Manifest:
+    """Return the condition of this type in the status of an object as it was read; an empty one where there is none."""
+    return next((item for item in status.get("conditions") or [] if item.get("type") == type_), {})
+
+
 def merge(previous: Sequence[Manifest], wanted: Sequence[Condition], generation: int, now: str) -> list[Manifest]:
     """Return the conditions to write: `wanted`, with the transition times of `previous` where the status stayed.
 

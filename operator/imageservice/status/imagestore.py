@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from imageservice.api.v1alpha1 import DELETION_BLOCKED
 from imageservice.manifest import Manifest
+from imageservice.status import conditions
 from imageservice.status.conditions import Condition, complete, false, merge, summarise, true
 
 ACCEPTED = "Accepted"
@@ -41,8 +42,8 @@ def attached(service: Manifest | None, store_name: str, *, is_edge: bool) -> Con
         return false(ATTACHED, str(site.get("reason")), f"The edge does not serve: {site.get('message', '')}")
     if row.get("attached") and (site is not None or not is_edge):
         return true(ATTACHED, "Attached", "Every API replica that is to serve this store does so.")
-    stalled = next((c for c in told.get("conditions", []) if c.get("type") == "Stalled"), None)
-    if stalled is not None:
+    stalled = conditions.told(told, "Stalled")
+    if stalled:
         return false(ATTACHED, "ImageServiceBlocked", f"The ImageService does not go on: {stalled.get('reason')}.")
     return false(ATTACHED, "Attaching", "The API replicas do not all serve this store yet.")
 

@@ -32,15 +32,15 @@ class Rollout:
     unavailable_since: datetime | None = None
     progressed_at: datetime | None = None
 
-    def lasts(self, seconds: float, now: datetime, before: Manifest | None) -> bool:
+    def lasts(self, seconds: float, now: datetime, before: Manifest) -> bool:
         """Tell whether the newest spec is known to the controller, and nothing has moved for so long.
 
         `before` is the condition ApiAvailable as it was written last: a replica more or less shows only there.
         """
-        if not self.observed or (before or {}).get("reason") == "Available":
+        if not self.observed or before.get("reason") == "Available":
             return False
         moved = [self.progressed_at] if self.progressed_at else []
-        if before and before.get("status") == "False":
+        if before.get("status") == "False":
             moved.append(datetime.fromisoformat(before["lastTransitionTime"]))
         return all((now - moment).total_seconds() >= seconds for moment in moved)
 
