@@ -11,7 +11,6 @@ such a one, and knows no names and no tags.
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 from tests import bad_agents
+from tests.stand_in_process import serve, started
 
 SIZE = 10**9
 Json = dict[str, Any]
@@ -190,24 +190,12 @@ class Fleet:
 @contextlib.contextmanager
 def running(count: int, prefix: str = "node-") -> Iterator[Fleet]:
     """Run so many agents, of nodes `node-0`, `node-1`, and so on, in a process of their own."""
-    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.agents_stand_in", str(count), prefix]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        yield Fleet(process.stdout.readline().strip())
-    finally:
-        process.kill()
-        process.wait(10)
+    with started("tests.agents_stand_in", str(count), prefix) as url:
+        yield Fleet(url)
 
 
 async def _serve(count: int, prefix: str) -> None:
-    runner = web.AppRunner(Agents([f"{prefix}{number}" for number in range(count)]).application(), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    print(f"http://{host}:{port}", flush=True)
-    await asyncio.Event().wait()
+    await serve(Agents([f"{prefix}{number}" for number in range(count)]).application())
 
 
 if __name__ == "__main__":

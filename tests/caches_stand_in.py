@@ -13,7 +13,6 @@ tag, begins with `no-such`, and say that no store holds images.
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
 import urllib.request
 import uuid
@@ -24,6 +23,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 from tests.agents_stand_in import SIZE, Node
+from tests.stand_in_process import serve, started
 
 Json = dict[str, Any]
 Reports = Mapping[str, Mapping[str, str]]
@@ -225,31 +225,12 @@ class Running:
 @contextlib.contextmanager
 def running(reports: Reports | None = None) -> Iterator[Running]:
     """Run them in a process of their own while the block lasts; `reports` is what the monitors say of stores."""
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        sys.executable,
-        "-m",
-        "tests.caches_stand_in",
-        json.dumps(reports or {}),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        yield Running(process.stdout.readline().strip())
-    finally:
-        process.kill()
-        process.wait(10)
+    with started("tests.caches_stand_in", json.dumps(reports or {})) as url:
+        yield Running(url)
 
 
 async def _serve(reports: Reports) -> None:
-    runner = web.AppRunner(Programs(reports).application(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    host, port = runner.addresses[0][:2]
-    print(f"http://{host}:{port}", flush=True)
-    await asyncio.Event().wait()
+    await serve(Programs(reports).application())
 
 
 if __name__ == "__main__":

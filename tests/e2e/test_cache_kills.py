@@ -3,6 +3,8 @@
 Each fetch is slowed down so that what happens to it does so in its middle, and each test makes sure that it did.
 """
 
+import contextlib
+
 import pytest
 from tests.e2e.cache_pods import AGENT, API, WORKER, pods_of
 from tests.e2e.cache_reader import reading
@@ -109,35 +111,33 @@ def test_the_api_of_a_cache_is_killed_and_its_agent_fetches_on(site, url, cached
     assert_read_back(site, url, {image_id: digest})
 
 
-def test_the_operator_is_away_from_the_first_byte_to_the_last(site, url, cached):
+@contextlib.contextmanager
+def no_operator(site):
+    with site.operator_away():
+        yield
+        assert site.operator_pods() == []
+
+
+@contextlib.contextmanager
+def no_api_server(site):
+    site.cluster.api_server_off()
+    try:
+        yield
+    finally:
+        site.cluster.api_server_on()
+
+
+@pytest.mark.parametrize("away", [no_operator, no_api_server])
+def test_who_is_away_from_the_first_byte_to_the_last_is_not_missed(site, url, cached, away):
     images = site.upload(3, MEBIBYTES)
     pods = pods_of(site)
     with reading(site, url, pods, cached) as reports:
         site.want(*cached, *images)
         wait_until_all_have_begun(pods, images)
-        with site.operator_away():
+        with away(site):
             assert_in_the_middle(pods, images)
             for pod in pods.values():
                 pod.wait_until_it_holds(*images)
-            assert site.operator_pods() == []
-        site.wait_reason("Ready")
-    assert_no_read_failed(reports)
-    assert_read_back(site, url, images)
-
-
-def test_the_api_server_is_away_from_the_first_byte_to_the_last(site, url, cached):
-    images = site.upload(3, MEBIBYTES)
-    pods = pods_of(site)
-    with reading(site, url, pods, cached) as reports:
-        site.want(*cached, *images)
-        wait_until_all_have_begun(pods, images)
-        site.cluster.api_server_off()
-        try:
-            assert_in_the_middle(pods, images)
-            for pod in pods.values():
-                pod.wait_until_it_holds(*images)
-        finally:
-            site.cluster.api_server_on()
         site.wait_reason("Ready")
     assert_no_read_failed(reports)
     assert_read_back(site, url, images)
