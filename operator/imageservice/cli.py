@@ -59,12 +59,13 @@ def _run(options: argparse.Namespace) -> int:
     from imageservice.glance.sites import SiteMonitors  # noqa: PLC0415 - the other commands do without
     from imageservice.reconcile.registry import reconcilers  # noqa: PLC0415
     from imageservice.runtime import logs  # noqa: PLC0415
-    from imageservice.runtime.connection import Connection, NoCluster  # noqa: PLC0415
+    from imageservice.runtime.connection import Connection, NoCluster, keep_tls_buffers_small  # noqa: PLC0415
     from imageservice.runtime.process import Process  # noqa: PLC0415
     from imageservice.runtime.settings import BadSettings, Settings  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
+    keep_tls_buffers_small()
 
     async def live(settings: Settings) -> int:
         connection = await Connection.open(options.kubeconfig, options.context)

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import uuid
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 from tests.cluster.cluster import Cluster
 
-from imageservice.runtime.connection import Connection, NoCluster
+from imageservice.runtime.connection import TLS_BUFFER_BYTES, Connection, NoCluster, keep_tls_buffers_small
 from imageservice.runtime.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -474,3 +475,16 @@ async def test_without_a_kubeconfig_outside_of_a_cluster_the_operator_says_what_
         await Connection.open("/nowhere")
     with pytest.raises(NoCluster, match="context"):
         await Connection.open(context="some")
+
+
+async def test_a_connection_holds_a_small_buffer(connection, monkeypatch):
+    """What the buffer is kept in is asyncio's own affair: a Python that keeps it elsewhere is noticed here."""
+    monkeypatch.setattr(SSLProtocol, "max_size", SSLProtocol.max_size)
+    keep_tls_buffers_small()
+    async with (
+        connection.session(connections=1) as session,
+        session.get(f"{connection.server}/api/v1/configmaps?watch=true&timeoutSeconds=5") as response,
+    ):
+        protocol: Any = response.connection.transport._ssl_protocol
+        held = [len(value) for value in vars(protocol).values() if isinstance(value, bytearray)]
+    assert held == [TLS_BUFFER_BYTES]
