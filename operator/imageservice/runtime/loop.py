@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,7 +56,6 @@ class Workers:
     def __init__(
         self,
         queue: WorkQueue,
-        reconcilers: Iterable[Reconciler],
         *,
         metrics: Metrics,
         count: int,
@@ -68,7 +67,7 @@ class Workers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
-        self._reconcilers = {reconciler.kind: reconciler for reconciler in reconcilers}
+        self._reconcilers: Mapping[Kind, Reconciler] = {}
         self._metrics = metrics
         self._count = count
         self._deadline = deadline
@@ -83,8 +82,9 @@ class Workers:
         metrics.unfinished_work.set_function(lambda: sum(self._ages(), 0.0))
         metrics.longest_running.set_function(self.oldest)
 
-    def start(self) -> None:
-        """Start the workers."""
+    def start(self, reconcilers: Iterable[Reconciler]) -> None:
+        """Start the workers, with one reconciler for each kind that the queue has keys of."""
+        self._reconcilers = {reconciler.kind: reconciler for reconciler in reconcilers}
         self._tasks = {asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._count)}
 
     async def stop(self, grace: float) -> None:

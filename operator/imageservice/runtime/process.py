@@ -9,6 +9,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from imageservice.runtime.cached import CachedKube, worth_keeping
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 Tasks = Mapping[str, asyncio.Task[Any]]
 MakeReconcilers = Callable[[CachedKube, EventRecorder, Settings], Sequence[Reconciler]]
+"""Called when this process leads. It may take its time, and read modules: the API server has lists to write then."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LATE_FACTOR = 2.0
@@ -71,9 +73,9 @@ class Process:
             after_start=self._take_signals,
         )
         recorder = EventRecorder(self._kube, settings.lease.identity)
+        self._reconcilers = partial(make_reconcilers, CachedKube(self._kube, objects, interests), recorder, settings)
         self._workers = Workers(
             self.queue,
-            make_reconcilers(CachedKube(self._kube, objects, interests), recorder, settings),
             metrics=self._metrics,
             count=settings.workers,
             deadline=settings.reconcile_seconds,
@@ -131,11 +133,13 @@ class Process:
 
     async def _begin(self) -> None:
         """Let the workers begin when it is known what is there; the pass over all of that is the first one."""
+        await self._watch.wait_for_requests()
+        reconcilers = self._reconcilers()
         await self._watch.wait_for_lists()
         self._unserved = set(self._watch.first_keys or ())
         self.health.first_pass_done = not self._unserved
         logger.info("Serving %d objects", len(self._unserved))
-        self._workers.start()
+        self._workers.start(reconcilers)
 
     def _served(self, key: Key) -> None:
         self._unserved.discard(key)

@@ -79,6 +79,9 @@ class Watch:
         self._logged_in = False
         self._session: aiohttp.ClientSession | None = None
         self._started = asyncio.Event()
+        self._lists_due = 0.0
+        self._unasked = set(self._waiting_for)
+        self._all_asked = asyncio.Event()
         self._all_listed = asyncio.Event()
         self.first_keys: set[Key] | None = None
         """The own objects that were there at the start; None until the first lists are in."""
@@ -112,19 +115,32 @@ class Watch:
         """Let `run` end."""
         self._stop.set()
 
+    async def wait_for_requests(self) -> None:
+        """Wait until every list was asked for once, or for LISTS_SECONDS.
+
+        Without the CustomResourceDefinitions this waits for them.
+        """
+        await self._happens_in_time(self._all_asked)
+
     async def wait_for_lists(self) -> None:
         """Wait until every kind was listed once, or for LISTS_SECONDS; then put all own objects in the queue.
 
         Without the CustomResourceDefinitions this waits for them.
         """
-        await self._started.wait()
-        try:
-            async with asyncio.timeout(LISTS_SECONDS):
-                await self._all_listed.wait()
-        except TimeoutError:
+        if not await self._happens_in_time(self._all_listed):
             missing = sorted(f"{kind.plural} in {scope or 'all namespaces'}" for kind, scope in self._waiting_for)
             logger.warning("Going on without having seen: %s", ", ".join(missing))
         self.first_keys = self._seen.start()
+
+    async def _happens_in_time(self, event: asyncio.Event) -> bool:
+        """Wait for the event, or until LISTS_SECONDS after the first start of the watches; tell whether it came."""
+        await self._started.wait()
+        try:
+            async with asyncio.timeout_at(self._lists_due):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _wait_for_crds(self) -> bool:
         """Wait until the API server serves our kinds; tell whether it does (not where the wait was stopped)."""
@@ -190,7 +206,9 @@ class Watch:
                     stop_flag=self._stop,
                 )
                 self._after_start()
-                self._started.set()
+                if not self._started.is_set():
+                    self._lists_due = asyncio.get_running_loop().time() + LISTS_SECONDS
+                    self._started.set()
                 await kopf.run_tasks(tasks, ignored=AllTasks())
         finally:
             await scope.end(TASK_END_SECONDS)
@@ -244,8 +262,14 @@ class Watch:
             self._seen.saw(kind, event_type, manifest, echo=echo, news=sight is Sight.NEWS)
 
     def _trace(self) -> aiohttp.TraceConfig:
-        """Count the requests of kopf."""
+        """Count the requests of kopf, and note which lists it has asked for."""
         trace = aiohttp.TraceConfig()
+
+        async def sent(_session: Any, _context: Any, request: aiohttp.TraceRequestHeadersSentParams) -> None:
+            if (scope := self._scopes.get(request.url.path)) is not None:
+                self._unasked.discard(scope)
+                if not self._unasked:
+                    self._all_asked.set()
 
         async def count(url: Any, method: str, code: str) -> None:
             kind, _ = self._scopes.get(url.path, (None, None))
@@ -259,6 +283,7 @@ class Watch:
         async def failed(_session: Any, _context: Any, request: aiohttp.TraceRequestExceptionParams) -> None:
             await count(request.url, request.method, "<error>")
 
+        trace.on_request_headers_sent.append(sent)
         trace.on_request_end.append(ended)
         trace.on_request_exception.append(failed)
         return trace

@@ -50,6 +50,7 @@ class Bench:
     """A queue and workers around a reconciler."""
 
     def __init__(self, reconciler: Reconciler, *, count: int = 4, deadline: float = 5.0, resync: float = 600.0) -> None:
+        self.reconciler = reconciler
         self.metrics = Metrics()
         self.clock = asyncio.get_running_loop().time
         self.queue = WorkQueue(self.clock, metrics=self.metrics, jitter=lambda: 0.0)
@@ -57,7 +58,6 @@ class Bench:
         self.existing: set[Key] = set()
         self.workers = Workers(
             self.queue,
-            [reconciler],
             metrics=self.metrics,
             count=count,
             deadline=deadline,
@@ -66,12 +66,15 @@ class Bench:
             served=self.served.append,
         )
 
+    def start(self) -> None:
+        self.workers.start([self.reconciler])
+
     async def serve(self, *names: str) -> None:
         """Put the names in the queue and wait until each was served once more."""
         goal = len(self.served) + len(names)
         for name in names:
             self.queue.add(key(name))
-        self.workers.start()
+        self.start()
         await until(lambda: len(self.served) >= goal)
 
     def next_look_in(self) -> float | None:
@@ -197,7 +200,7 @@ async def test_keys_that_hang_or_fail_hold_up_no_other() -> None:
     good = [f"good{number}" for number in range(40)]
     for name in good:
         bench.queue.add(key(name))
-    bench.workers.start()
+    bench.start()
     await until(lambda: {served.name for served in bench.served} >= set(good), seconds=3)
     await bench.workers.stop(1)
 
@@ -209,7 +212,7 @@ async def test_no_object_is_reconciled_by_two_workers_at_once() -> None:
 
     reconciler = Reconciler(a=slow, b=slow)
     bench = Bench(reconciler, count=8)
-    bench.workers.start()
+    bench.start()
     for _ in range(20):
         bench.queue.add(key("a"))
         bench.queue.add(key("b"))
@@ -232,7 +235,7 @@ async def test_stopping_lets_a_running_reconcile_end_and_begins_no_other() -> No
     bench = Bench(reconciler, count=1)
     bench.queue.add(key("a"))
     bench.queue.add(key("b"))
-    bench.workers.start()
+    bench.start()
     await until(lambda: reconciler.running["a"] == 1)
     await bench.workers.stop(5)
     assert finished
@@ -242,7 +245,7 @@ async def test_stopping_lets_a_running_reconcile_end_and_begins_no_other() -> No
 async def test_stopping_does_not_wait_for_ever() -> None:
     bench = Bench(Reconciler(a=hanging()), deadline=60)
     bench.queue.add(key("a"))
-    bench.workers.start()
+    bench.start()
     await until(lambda: bench.workers.oldest() > 0)
     async with asyncio.timeout(2):
         await bench.workers.stop(0.1)
@@ -281,7 +284,7 @@ async def test_an_expected_error_has_no_traceback(log: StringIO) -> None:
 async def test_the_age_of_the_oldest_reconcile_is_known_while_it_runs() -> None:
     bench = Bench(Reconciler(a=hanging()), deadline=60)
     bench.queue.add(key("a"))
-    bench.workers.start()
+    bench.start()
     await until(lambda: bench.workers.oldest() > 0.05)
     gauge = "image_service_operator_workqueue_longest_running_processor_seconds"
     assert (bench.metrics.registry.get_sample_value(gauge) or 0) > 0.05
