@@ -28,8 +28,11 @@ REST_SECONDS = 300.0
 """How long a namespace may take to come to rest on a busy machine; alone it takes about 10 s."""
 PAUSE_SECONDS = 0.3
 """How long to wait between two looks."""
-SAME_SECONDS = 25.0
-"""How long a state at rest may differ from what it should be: longer than any pause of the operator between looks."""
+SAME_SECONDS = 45.0
+"""How long a state at rest may differ from what it should be: longer than any pause of the operator between looks.
+
+The longest is half a minute, after which agents that did not answer are asked again.
+"""
 
 
 class Restless(Exception):  # noqa: N818 - what the namespace is

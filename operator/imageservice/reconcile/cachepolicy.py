@@ -40,8 +40,10 @@ from imageservice.status.reasons import Nature, nature
 
 LOOK_SECONDS = 60.0
 """How often the agents are asked how full their caches are."""
+FRESH_SECONDS = LOOK_SECONDS / 2
+"""How old an answer of theirs may be, or that they gave none."""
 ROLLING_SECONDS = 10.0
-"""How soon to look again while pods are not ready: they are not watched."""
+"""How soon to look again while pods are not ready, or have no address yet: they are not watched."""
 MOST_DIAGNOSED = 500
 """Of more nodes than this the pods are not read to tell why some are not ready: that would be more work than help."""
 
@@ -219,7 +221,7 @@ class CachePolicyReconciler:
         if counts.desired:
             seen.set(status.pods_ready(counts, await self._diagnose(current, counts)))
         if current.target is not None:
-            seen.uses = await self._uses(current, current.target)
+            seen.uses = await self._uses(current, current.target, counts)
 
     async def _diagnose(self, current: Pass, counts: daemonset.NodeCounts) -> pods.Problem | None:
         if counts.ready >= counts.desired or counts.desired > MOST_DIAGNOSED:
@@ -228,14 +230,19 @@ class CachePolicyReconciler:
         selector = selector_text(cache_selector(metadata["name"]))
         return pods.diagnose(await self._kube.list(POD, metadata["namespace"], labels=selector), current.secrets)
 
-    async def _uses(self, current: Pass, target: Target) -> list[CacheUse]:
+    async def _uses(self, current: Pass, target: Target, counts: daemonset.NodeCounts) -> list[CacheUse]:
         metadata = current.live["metadata"]
         found = await read_agents(
             self._kube, self._settings, metadata["namespace"], metadata["name"], token_of(target.site)
         )
-        reports = await self._fleet.reports(found, LOOK_SECONDS / 2)
+        reports = await self._fleet.reports(found, FRESH_SECONDS)
         await self._forget_gone(metadata["namespace"], found, reports)
-        return [report.cache for report in reports.values() if isinstance(report, AgentReport)]
+        uses = [report.cache for report in reports.values() if isinstance(report, AgentReport)]
+        if len(found) < counts.ready:
+            current.wait = min(current.wait, ROLLING_SECONDS)
+        elif len(uses) < len(found):
+            current.wait = min(current.wait, FRESH_SECONDS)
+        return uses
 
     async def _forget_gone(
         self, namespace: str, found: Sequence[Agent], reports: Mapping[str, AgentReport | AgentError]

@@ -300,6 +300,21 @@ class TestWhatIsCached:
         await run.pass_over()
         assert run.status()["cache"] == {"usedBytes": 800, "maxBytes": 2000, "usedPercent": 40, "images": 3}
 
+    @pytest.mark.parametrize(
+        ("agents", "seconds"),
+        [
+            ({"a": (1, 1, 1, 0, 0), "b": (1, 1, 1, 0, 0), "c": (1, 1, 1, 0, 0)}, 60),
+            ({"a": (1, 1, 1, 0, 0), "b": (1, 1, 1, 0, 0), "c": None}, 30),
+            ({"a": (1, 1, 1, 0, 0), "b": (1, 1, 1, 0, 0)}, 10),
+            ({}, 10),
+        ],
+        ids=["all answer", "one does not", "one has no address yet", "none has one"],
+    )
+    async def test_agents_that_say_nothing_are_asked_again_sooner(self, agents, seconds):
+        run = await ready()
+        self.with_agents(run, **agents)
+        assert (await run.pass_over()).requeue_after == seconds
+
     async def test_the_agents_are_shown_the_token_of_their_config(self):
         run = await ready()
         self.with_agents(run, a=(0, 1, 1, 0, 0))
