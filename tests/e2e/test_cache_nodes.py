@@ -47,7 +47,10 @@ def test_a_node_that_loses_its_power_while_it_fetches_gives_its_turn_to_the_othe
         wait_for(lambda: not is_ready(site, first), 90, f"{first} is not ready")
         site.wait_reason("NodesUnavailable")
         status, conditions = site.precache()
-        assert conditions["Ready"]["message"] == "1 of 2 nodes have all of 2 images; 1 do not answer."
+        assert (
+            conditions["Ready"]["message"]
+            == "1 of 2 nodes have all of 2 images; 1 give no answer to use: AgentUnreachable (1)."
+        )
         assert status["nodes"] == {
             "desired": 2,
             "cached": 1,

@@ -6,6 +6,7 @@ IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namesp
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,17 @@ def effort() -> Effort:
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Return a function that notes a sentence for the end of the test run."""
     return lambda sentence: record_property(_TRIED, sentence)
+
+
+@pytest.fixture
+def progress(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Return a function that prints a line at once, past what captures a test's output."""
+
+    def say(line: str) -> None:
+        with capfd.disabled():
+            print(f"\n{line}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

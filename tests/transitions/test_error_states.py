@@ -158,9 +158,9 @@ def test_no_write_is_sent_while_nothing_changes_whatever_is_wrong(homes: Homes, 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_out_of_every_error_state_the_way_back_ends_as_if_created_right(
-    homes: Homes, oracle: Oracle, tell: Tell, effort: Effort
+    homes: Homes, oracle: Oracle, tell: Tell, progress: Tell, effort: Effort
 ) -> None:
-    tried = side_by_side(STATES, lambda state: into_it_and_out(homes, state), effort.at_once, str)
+    tried = side_by_side(STATES, lambda state: into_it_and_out(homes, state), effort.at_once, str, progress)
     told = {state.reason for state in STATES}
     tell(f"{tried.transitions} ways out of {len(STATES)} error states with {len(told)} reasons")
     assert not tried.failures, "\n\n".join(tried.failures)

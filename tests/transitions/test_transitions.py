@@ -117,14 +117,18 @@ def told_worlds(made: "Future[Journey]") -> str:
 
 @pytest.mark.timeout(6 * 3600)
 def test_a_change_ends_as_if_created_so_and_so_does_the_way_back(
-    homes: Homes, oracle: Oracle, tell: Tell, effort: Effort
+    homes: Homes, oracle: Oracle, tell: Tell, progress: Tell, effort: Effort
 ) -> None:
     began = time.monotonic()
     away = taken_away()
     removed = sum(map(len, removals().values()))
     with travels(-(-max(0, effort.transitions - removed) // PER_JOURNEY), effort.seed) as others:
         tried = side_by_side(
-            [*away, *others], lambda task: task[1](homes), effort.at_once, lambda task: f"{task[0]}\n{task[2]()}"
+            [*away, *others],
+            lambda task: task[1](homes),
+            effort.at_once,
+            lambda task: f"{task[0]}\n{task[2]()}",
+            progress,
         )
     tell(
         f"{tried.transitions} generated transitions in {time.monotonic() - began:.0f} s: {removed} take a field or an "
@@ -139,7 +143,7 @@ def test_a_change_ends_as_if_created_so_and_so_does_the_way_back(
 
 @pytest.mark.timeout(3600)
 def test_values_at_every_edge_are_taken_and_do_no_lasting_harm(
-    homes: Homes, oracle: Oracle, tell: Tell, effort: Effort
+    homes: Homes, oracle: Oracle, tell: Tell, progress: Tell, effort: Effort
 ) -> None:
     found = edges()
     runs = [found[at::RUNS] for at in range(RUNS)]
@@ -147,7 +151,7 @@ def test_values_at_every_edge_are_taken_and_do_no_lasting_harm(
     def told(odd: Sequence[tuple[str, World]]) -> str:
         return f"from\n{full_world()}\nthrough {len(odd)} odd ones"
 
-    tried = side_by_side(runs, lambda odd: run_through(homes, full_world(), odd), effort.at_once, told)
+    tried = side_by_side(runs, lambda odd: run_through(homes, full_world(), odd), effort.at_once, told, progress)
     values = sum(what.count("; ") + 1 for what, _ in found)
     tell(f"{values} values at the edge of what is allowed, in {len(found)} specs")
     assert not tried.failures, sentence(tried)

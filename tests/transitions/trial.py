@@ -8,8 +8,9 @@ Each of the nine transitions must end like the namespace where the world was cre
 """
 
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -24,6 +25,7 @@ PER_JOURNEY = sum(len(route) - 1 for route in ROUTES)
 HASTY = 4
 """Every so many journeys, one more way is gone: to the second world and at once on to the first."""
 MOST_LINES = 12
+PROGRESS_SECONDS = 30
 _Task = TypeVar("_Task")
 
 
@@ -152,9 +154,16 @@ def run_through(homes: Homes, start: World, odd: Sequence[tuple[str, World]]) ->
 
 
 def side_by_side(
-    tasks: Sequence[_Task], work: Callable[[_Task], Tried], at_once: int, shown: Callable[[_Task], str]
+    tasks: Sequence[_Task],
+    work: Callable[[_Task], Tried],
+    at_once: int,
+    shown: Callable[[_Task], str],
+    progress: Callable[[str], None],
 ) -> Tried:
-    """Do all tasks, some at once; what goes wrong in one is told with the task and ends no other."""
+    """Do all tasks, some at once; what goes wrong in one is told with the task and ends no other.
+
+    `progress` is told a line every now and then: how far it is.
+    """
 
     def guarded(task: _Task) -> Tried:
         try:
@@ -166,4 +175,21 @@ def side_by_side(
         return tried
 
     with ThreadPoolExecutor(at_once) as pool:
-        return sum(pool.map(guarded, tasks), Tried())
+        under_way = [pool.submit(guarded, task) for task in tasks]
+        for line in _how_far(under_way):
+            progress(line)
+        return sum((each.result() for each in under_way), Tried())
+
+
+def _how_far(under_way: "Sequence[Future[Tried]]") -> Iterator[str]:
+    """Give a line every PROGRESS_SECONDS, until all have ended."""
+    began = told = time.monotonic()
+    tried = Tried()
+    for ended, each in enumerate(as_completed(under_way), 1):
+        tried += each.result()
+        if (now := time.monotonic()) - told >= PROGRESS_SECONDS:
+            told = now
+            yield (
+                f"{ended} of {len(under_way)} trials in {now - began:.0f} s: {tried.transitions} transitions, "
+                f"{len(tried.failures)} failures"
+            )
