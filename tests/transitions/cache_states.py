@@ -23,10 +23,11 @@ from tests.transitions.error_states import (
 )
 from tests.transitions.hints import CLOSED, IMAGE_ID, NODES
 from tests.transitions.home import Home, secret
-from tests.transitions.schema import changed
+from tests.transitions.schema import ABSENT, changed
 
 POLICY, SECOND, PRECACHE = "CachePolicy/nodes", "CachePolicy/second", "ImagePrecache/golden"
 ANOTHER_IMAGE = {"id": "9d3b0c7e-2f64-4b0f-9a53-6f0e4f7f2c11"}
+NO_SUCH_TAG = {"tags": ["no-such-tag"]}
 ASKED_ANEW_SECONDS = 130.0
 """An agent that did not answer is asked again after a minute; then the status follows."""
 
@@ -95,6 +96,7 @@ CACHE_STATES = (
     of_precache("NoCachePolicy", having(precache(cachePolicySelector={"matchLabels": NOWHERE}))),
     of_precache("NoCachePolicy", {POLICY: None}, serves=False, name="when it goes"),
     of_precache("NoNodeMatches", having(precache(nodeSelector=NOWHERE)), name="of images"),
+    of_precache("NoImages", having(changed(precache(imageSelector=NO_SUCH_TAG), ("spec", "images"), ABSENT))),
     of_precache("ImagesNotFound", having(precache({"name": "no-such-image"}))),
     with_agents("ImageLookupFailed", "ignorant"),
     with_agents("FetchFailed", "failing", patience=ASKED_ANEW_SECONDS),

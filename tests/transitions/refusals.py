@@ -42,6 +42,7 @@ COMPANIONS = tuple(
 )
 """What it says besides, which is only borne beside a sentence."""
 
+QUANTITY = re.compile(r"quantity\('(\w+)'\)")
 PATTERN = re.compile(r".*in body should match '.*'", re.DOTALL)
 
 
@@ -122,10 +123,8 @@ def _wrong_list(schema: Schema, value: list[Any]) -> Iterator[tuple[str, Any]]:
 
 def _wrong_map(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     one = next(iter(value.values()), {})
-    for bad in ("", "a b", "-", "a\nb", "é", "x" * 400):
-        if not re.fullmatch(schemas.pattern_of_keys(schema), bad):
-            yield f"the key {bad[:5]!r}", {**value, bad: one}
-    yield "the key 'os_glance_a'", {**value, "os_glance_a": one}
+    for odd in ("", "a b", "-", "a\nb", "é", "x" * 400, "os_glance_a"):
+        yield f"the key {odd[:11]!r}", {**value, odd: one}
     if "minProperties" in schema:
         yield "too few", {}
     if "maxProperties" in schema and value:
@@ -146,6 +145,8 @@ def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:
 def _wrong_together(place: Place) -> Iterator[tuple[str, Steps, Any]]:
     """Give what rules over several members may be against: a union's other members, and members left out or added."""
     schema, value = place.schema, place.value
+    for bound in sorted({bound for rule in schemas.rules(schema) for bound in QUANTITY.findall(rule["rule"])}):
+        yield f"{bound}, which is a bound", place.steps, bound
     if not isinstance(value, dict) or "properties" not in schema:
         return
     found = schemas.union(schema)
@@ -155,7 +156,11 @@ def _wrong_together(place: Place) -> Iterator[tuple[str, Steps, Any]]:
             if choice != value[discriminator]:
                 yield f"{discriminator} {choice} without its member", (*place.steps, discriminator), choice
                 yield f"`{member}` beside another", (*place.steps, member), {}
-    for name in sorted({name for rule in schemas.rules(schema) for name in re.findall(r"self\.(\w+)", rule["rule"])}):
+    named = [sorted(set(re.findall(r"self\.(\w+)", rule["rule"]))) for rule in schemas.rules(schema)]
+    for members in named:
+        if len(members) > 1:
+            yield f"without {members}", place.steps, {name: one for name, one in value.items() if name not in members}
+    for name in sorted({name for members in named for name in members}):
         below = schema["properties"].get(name, {})
         if name in value:
             yield f"without `{name}`", (*place.steps, name), ABSENT
