@@ -58,8 +58,10 @@ class StatusWriter:
             return wait
         try:
             await self._kube.apply_status(self._kind, _with_status(self._kind, live, status))
-        except (NotFound, Conflict):  # deleted since it was read, or another has its name: the watch tells of it
+        except NotFound:  # deleted since it was read: the watch tells of it
             return None
+        except Conflict:  # another has its name now, or so many write to it that the API server gave up
+            return PACE_SECONDS
         self._note(uid, status)
         for event in transitions(before.get("conditions", []), status["conditions"]):
             await self._recorder.emit(live, event.type, event.reason, event.message)

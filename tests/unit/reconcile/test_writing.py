@@ -13,6 +13,7 @@ from imageservice.reconcile.writing import (
     is_written,
 )
 from imageservice.runtime.kinds import IMAGE_SERVICE
+from imageservice.runtime.kube import Conflict
 
 
 def condition(type_="Ready", status="Unknown", reason="Progressing", message="", generation=1):
@@ -62,6 +63,16 @@ async def test_a_count_that_somebody_else_wrote_is_put_back_soon(world):
     world.now += PACE_SECONDS * 3 / 4
     assert await world.write(written(readyReplicas=1)) is None
     assert world.status["readyReplicas"] == 1
+
+
+async def test_a_status_that_was_not_taken_because_others_wrote_is_soon_tried_again(world):
+    world.kube.refusals.append(Conflict(409, "Conflict", "the object has been modified"))
+    again = await world.write(written())
+    assert again == PACE_SECONDS
+    assert "status" not in world.kube.find(IMAGE_SERVICE, "glance")
+    world.now += again
+    assert await world.write(written()) is None
+    assert world.status == written()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class MemoryKube:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.writes = 0
+        self.refusals: list[Exception] = []
         self.followed: set[tuple[Kind, str]] = set()
         self._versions = itertools.count(1)
 
@@ -94,6 +95,8 @@ class MemoryKube:
 
     async def apply_status(self, kind: Kind, manifest: Manifest) -> Manifest:
         self.writes += 1
+        if self.refusals:
+            raise self.refusals.pop()
         self.find(kind, manifest["metadata"]["name"])["status"] = copy.deepcopy(manifest["status"])
         return manifest
 
