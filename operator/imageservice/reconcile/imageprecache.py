@@ -179,6 +179,8 @@ class ImagePrecacheReconciler:
                 desired += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
                 current.seen.awaits_nodes |= _is_under_way(policy)
                 here |= found
+        if desired:  # their pods are on their way, or have no address yet: neither is watched
+            current.wait = min(current.wait, MISSING_SECONDS)
         if not chosen:
             message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
             raise Blocked(RESOLVED_REFS, "NoCachePolicy", message)

@@ -161,6 +161,16 @@ class TestNodes:
         assert (await run.fill()).requeue_after == 60.0
         assert run.kube.writes == writes
 
+    @pytest.mark.parametrize("selector", [None, {"kubernetes.io/os": "linux"}])
+    async def test_a_pod_that_has_no_address_yet_is_looked_for_soon(self, selector):
+        run = await cached_service("a", "b")
+        run.node("a", **{"kubernetes.io/os": "linux"})
+        run.precache(**({"nodeSelector": selector} if selector else {}))
+        run.with_nodes("a")
+        await run.fill()
+        run.have("a", UBUNTU)
+        assert (await run.fill()).requeue_after == 15.0
+
     async def test_a_newer_image_of_the_name_takes_the_place_of_the_old_one(self):
         run = await cached_service("a")
         run.precache()
