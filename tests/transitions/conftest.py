@@ -6,7 +6,6 @@ IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namesp
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from tests import caches_stand_in, keystone_stand_in
 from tests.api_client import ApiClient
 from tests.caches_stand_in import Running
 from tests.cluster.cluster import Cluster
+from tests.cluster.progress import say
 from tests.keystone_stand_in import KeystoneStandIn
 from tests.operator_process import OperatorProcess, running
 from tests.transitions.home import Surroundings
@@ -58,11 +58,11 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 def progress(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Return a function that prints a line at once, past what captures a test's output."""
 
-    def say(line: str) -> None:
+    def tell_at_once(line: str) -> None:
         with capfd.disabled():
-            print(f"\n{line}", file=sys.stderr, flush=True)
+            say(line)
 
-    return say
+    return tell_at_once
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -31,7 +31,7 @@ PAUSE_SECONDS = 0.3
 SAME_SECONDS = 45.0
 """How long a state at rest may differ from what it should be: longer than any pause of the operator between looks.
 
-The longest is half a minute, after which agents that did not answer are asked again.
+The longest that is waited out so is half a minute, after which a CachePolicy asks silent agents again.
 """
 
 

@@ -133,6 +133,8 @@ def _wrong_map(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:
     shape = shape_of(schema)
+    for bound in sorted({bound for rule in schemas.rules(schema) for bound in QUANTITY.findall(rule["rule"])}):
+        yield f"{bound}, which is a bound", bound
     if "maxLength" in schema:
         yield "too long", (value or "a") * (schema["maxLength"] + 1)
     for bad in ("", f"{value}\n", f" {value}", f"{value}\x00", f"{value}\x85", "A b!"):
@@ -145,8 +147,6 @@ def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:
 def _wrong_together(place: Place) -> Iterator[tuple[str, Steps, Any]]:
     """Give what rules over several members may be against: a union's other members, and members left out or added."""
     schema, value = place.schema, place.value
-    for bound in sorted({bound for rule in schemas.rules(schema) for bound in QUANTITY.findall(rule["rule"])}):
-        yield f"{bound}, which is a bound", place.steps, bound
     if not isinstance(value, dict) or "properties" not in schema:
         return
     found = schemas.union(schema)

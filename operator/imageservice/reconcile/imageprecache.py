@@ -164,7 +164,7 @@ class ImagePrecacheReconciler:
         service = spec.image_service_ref.name
         everywhere: dict[str, Agent] = {}
         here: dict[str, Agent] = {}
-        chosen = desired = 0
+        chosen = missing = 0
         for policy in await self._kube.list(CACHE_POLICY, namespace):
             name = policy["metadata"]["name"]
             # Also one that is not yet known to be of the service.
@@ -176,10 +176,10 @@ class ImagePrecacheReconciler:
             selector = spec.cache_policy_selector
             if selector is None or selector.matches(policy["metadata"].get("labels") or {}):
                 chosen += 1
-                desired += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
+                missing += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
                 current.seen.awaits_nodes |= _is_under_way(policy)
                 here |= found
-        if desired:  # their pods are on their way, or have no address yet: neither is watched
+        if missing:  # their pods are on their way, or have no address yet: neither is watched
             current.wait = min(current.wait, MISSING_SECONDS)
         if not chosen:
             message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
@@ -189,7 +189,7 @@ class ImagePrecacheReconciler:
             names = {node["metadata"]["name"] for node in nodes}
             here = {node: agent for node, agent in here.items() if node in names}
         else:
-            current.seen.missing_nodes = desired
+            current.seen.missing_nodes = missing
         return list(everywhere.values()), list(here.values())
 
     async def _images(self, namespace: str, spec: ImagePrecacheSpec, token: Sensitive) -> precache_images.Wanted:
