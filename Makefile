@@ -40,8 +40,9 @@ test-stores: $(READY) prepare  ## Stores in real Ceph, S3 and Swift, and a centr
 test-caches: $(READY) prepare  ## Caches on real nodes: power, volumes, ways in, room, idleness, every release
 	@status=0; $(RUN)/pytest -m caches || status=$$?; $(RUN)/python -m tests.cluster sweep; exit $$status
 
+# What to try: `make test-transitions ARGUMENTS="-k created_so"`, as pytest takes it.
 test-transitions: $(READY) prepare  ## Specs generated from the CRDs, changed there and back, and every way out of an error
-	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/transitions || status=$$?; \
+	@status=0; $(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/transitions $(ARGUMENTS) || status=$$?; \
 	  $(RUN)/python -m tests.cluster sweep; exit $$status
 
 test-faults: $(READY) prepare  ## Every fault at every write, and these transitions: what the loop withstands

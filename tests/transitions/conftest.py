@@ -2,7 +2,7 @@
 
 IMAGE_SERVICE_TRANSITIONS          how many generated transitions are tried at least (200)
 IMAGE_SERVICE_TRANSITIONS_SEED     which ones (1): the same number gives the same ones
-IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namespaces of its own (16)
+IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namespaces of its own (10)
 """
 
 import os
@@ -45,7 +45,7 @@ class Effort:
 @pytest.fixture(scope="session")
 def effort() -> Effort:
     """How much is tried."""
-    return Effort(number("TRANSITIONS", FEWEST), number("TRANSITIONS_SEED", 1), number("TRANSITIONS_AT_ONCE", 16))
+    return Effort(number("TRANSITIONS", FEWEST), number("TRANSITIONS_SEED", 1), number("TRANSITIONS_AT_ONCE", 10))
 
 
 @pytest.fixture

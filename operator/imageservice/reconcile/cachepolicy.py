@@ -12,10 +12,10 @@ from imageservice.glance.agents import Agent, AgentError
 from imageservice.glance.fleet import Fleet
 from imageservice.manifest import Manifest
 from imageservice.reconcile import cache_conflicts, cache_target, children, precache_plan
+from imageservice.reconcile.again import MISSING_SECONDS, LookAgain, utc_now
 from imageservice.reconcile.cache_conflicts import Claim
 from imageservice.reconcile.cache_target import Target
 from imageservice.reconcile.endpoints import read_agents
-from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
 from imageservice.reconcile.together import together
 from imageservice.reconcile.writing import StatusWriter
 from imageservice.render.agent_token import token_of
@@ -49,7 +49,7 @@ MOST_DIAGNOSED = 500
 
 
 @dataclass
-class Pass:
+class Pass(LookAgain):
     """One pass over one policy."""
 
     live: Manifest
@@ -57,7 +57,6 @@ class Pass:
     secrets: list[Sensitive] = field(default_factory=list)
     daemon_set: Manifest | None = None
     target: Target | None = None
-    wait: float = LOOK_SECONDS
 
 
 class CachePolicyReconciler:
@@ -84,21 +83,21 @@ class CachePolicyReconciler:
         live = await self._kube.get(CACHE_POLICY, namespace, name)
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Result(None)
-        current = Pass(live)
+        current = Pass(live, requeue_after=LOOK_SECONDS)
         current.daemon_set = await self._deployed(live)
         try:
             await self._bring_forward(current)
         except Blocked as blocked:
             current.seen.set(false(blocked.condition, blocked.reason, blocked.message))
             if nature(blocked.reason) is Nature.WAITING:
-                current.wait = MISSING_SECONDS
+                current.look_again(MISSING_SECONDS)
         except Retry as retry:
             current.seen.set(false(retry.condition, retry.reason, retry.message))
-            current.wait = retry.after_seconds
+            current.look_again(retry.after_seconds)
         await self._judge(current)
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        again = await self._status.write(live, status.status(live, current.seen, now))
-        return Result(current.wait if again is None else min(again, current.wait))
+        current.look_again(await self._status.write(live, status.status(live, current.seen, now)))
+        return Result(current.requeue_after)
 
     async def _deployed(self, live: Manifest) -> Manifest | None:
         """Return the DaemonSet that is there; it is not asked for before it was ever seen or is about to be made.
@@ -217,7 +216,7 @@ class CachePolicyReconciler:
         if reached and PROGRAMMED not in seen.conditions:
             seen.set(status.programmed(counts))
         if counts.ready < counts.desired or not counts.newest_everywhere:
-            current.wait = min(current.wait, ROLLING_SECONDS)
+            current.look_again(ROLLING_SECONDS)
         if counts.desired:
             seen.set(status.pods_ready(counts, await self._diagnose(current, counts)))
         if current.target is not None:
@@ -239,9 +238,9 @@ class CachePolicyReconciler:
         await self._forget_gone(metadata["namespace"], found, reports)
         uses = [report.cache for report in reports.values() if isinstance(report, AgentReport)]
         if len(found) < counts.ready:
-            current.wait = min(current.wait, ROLLING_SECONDS)
+            current.look_again(ROLLING_SECONDS)
         elif len(uses) < len(found):
-            current.wait = min(current.wait, FRESH_SECONDS)
+            current.look_again(FRESH_SECONDS)
         return uses
 
     async def _forget_gone(

@@ -16,9 +16,9 @@ from imageservice.glance.monitor import MonitorError
 from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile import precache_images, precache_plan, resolve
+from imageservice.reconcile.again import MISSING_SECONDS, LookAgain, utc_now
 from imageservice.reconcile.cache_target import service_blocked
 from imageservice.reconcile.endpoints import read_agents
-from imageservice.reconcile.imageservice import MISSING_SECONDS, utc_now
 from imageservice.reconcile.precache_plan import Order
 from imageservice.reconcile.precache_turns import Turns
 from imageservice.reconcile.writing import StatusWriter
@@ -51,12 +51,11 @@ LEAST_SAMPLE_SECONDS = 4.0
 
 
 @dataclass
-class Pass:
+class Pass(LookAgain):
     """One pass over one ImagePrecache."""
 
     live: Manifest
     seen: status.Seen = field(default_factory=status.Seen)
-    wait: float = IDLE_SECONDS
     look: float = BUSY_SECONDS
 
 
@@ -99,16 +98,16 @@ class ImagePrecacheReconciler:
         live = await self._kube.get(IMAGE_PRECACHE, namespace, name)
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Result(None)  # the passes over the CachePolicies tell their nodes
-        current = Pass(live)
+        current = Pass(live, requeue_after=IDLE_SECONDS)
         try:
             await self._bring_forward(current)
         except Blocked as blocked:
             current.seen.set(false(blocked.condition, blocked.reason, blocked.message))
             if nature(blocked.reason) in (Nature.WAITING, Nature.FAULT):
-                current.wait = MISSING_SECONDS
+                current.look_again(MISSING_SECONDS)
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        again = await self._status.write(live, status.status(live, current.seen, now))
-        return Result(current.wait if again is None else min(again, current.wait))
+        current.look_again(await self._status.write(live, status.status(live, current.seen, now)))
+        return Result(current.requeue_after)
 
     async def _bring_forward(self, current: Pass) -> None:
         live, seen = current.live, current.seen
@@ -180,7 +179,7 @@ class ImagePrecacheReconciler:
                 current.seen.awaits_nodes |= _is_under_way(policy)
                 here |= found
         if missing:  # their pods are on their way, or have no address yet: neither is watched
-            current.wait = min(current.wait, MISSING_SECONDS)
+            current.look_again(MISSING_SECONDS)
         if not chosen:
             message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
             raise Blocked(RESOLVED_REFS, "NoCachePolicy", message)
@@ -253,17 +252,17 @@ class ImagePrecacheReconciler:
         if spec.windows and not spec.suspend and not opened.is_open:
             seen.next_window = next_opening(spec.windows, now)
             if seen.next_window is not None:
-                current.wait = min(current.wait, max(1.0, (seen.next_window - now).total_seconds()))
+                current.look_again(max(1.0, (seen.next_window - now).total_seconds()))
         if opened.until is not None:
-            current.wait = min(current.wait, max(1.0, opened.until - now.timestamp() + 1.0))
+            current.look_again(max(1.0, opened.until - now.timestamp() + 1.0))
         if opened.is_open and (seen.states["fetching"] or seen.states["pending"]):
-            current.wait = min(current.wait, current.look)
+            current.look_again(current.look)
         retry = precache_plan.next_retry(order, seen.outcomes.values())
         if opened.is_open and retry is not None:
-            current.wait = min(current.wait, max(BUSY_SECONDS, retry - now.timestamp()))
+            current.look_again(max(BUSY_SECONDS, retry - now.timestamp()))
         seen.seconds_left = self._seconds_left(current)
         if seen.seconds_left is not None:
-            current.wait = min(current.wait, max(QUICK_SECONDS, seen.seconds_left))
+            current.look_again(max(QUICK_SECONDS, seen.seconds_left))
 
     def _seconds_left(self, current: Pass) -> int | None:
         """Return how long the rest will take at the pace of the last passes; None while nothing comes in."""

@@ -5,13 +5,14 @@ It keeps no memory: whatever was missed, whoever ran before, one pass after anot
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.reconcile import children
+from imageservice.reconcile.again import MISSING_SECONDS, POLL_SECONDS, LookAgain, utc_now
 from imageservice.reconcile.catalog import CatalogKeeper, identity_ready
 from imageservice.reconcile.database import DatabaseSteps, StepResult
 from imageservice.reconcile.observe import (
@@ -55,20 +56,15 @@ from imageservice.status.daemonset import NodeCounts
 from imageservice.status.reasons import Nature, nature
 from imageservice.status.sites import SiteState
 
-POLL_SECONDS = 5.0
-"""How soon to look again at pods, which are not watched, while a roll-out goes on. More than the patience."""
 PATIENCE_SECONDS = 4.0
 """How long a roll-out may go without progress before its pods are asked why."""
-MISSING_SECONDS = 15.0
-"""How soon to look again for something that is referred to and was not there, or is not in Kubernetes."""
-
 AGAIN = {"NameTaken": MISSING_SECONDS, "RefusedByAPIServer": 60.0}
 """How soon to look again, by reason, though only the user can mend it: no watch shows what stood in the way."""
 
 
 @dataclass
-class Pass:
-    """One pass over one ImageService: the object, what was found about it so far, and when to look again.
+class Pass(LookAgain):
+    """One pass over one ImageService: the object, and what was found about it so far.
 
     `deployments` are those that are there, by edge (None: the centre); `default` is the name of the default store.
     """
@@ -80,17 +76,6 @@ class Pass:
     world: World | None = None
     default: str | None = None
     sites: list[SiteWork] = field(default_factory=list)
-    requeue_after: float | None = None
-
-    def look_again(self, seconds: float | None) -> None:
-        """Come back after `seconds`, or earlier where an earlier look was asked for."""
-        if seconds is not None:
-            self.requeue_after = min(seconds, self.requeue_after or seconds)
-
-
-def utc_now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)
 
 
 class ImageServiceReconciler:

@@ -14,7 +14,7 @@ from imageservice.glance.monitor import MonitorError
 from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
 from imageservice.reconcile import leaving, stores
-from imageservice.reconcile.imageservice import MISSING_SECONDS, POLL_SECONDS, utc_now
+from imageservice.reconcile.again import MISSING_SECONDS, POLL_SECONDS, utc_now
 from imageservice.reconcile.observe import read_claims, read_credentials
 from imageservice.reconcile.stores import StoreVerdict
 from imageservice.reconcile.together import together
