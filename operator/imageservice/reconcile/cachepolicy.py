@@ -247,11 +247,12 @@ class CachePolicyReconciler:
         self, namespace: str, found: Sequence[Agent], reports: Mapping[str, AgentReport | AgentError]
     ) -> None:
         """Tell the nodes which ImagePrecaches are no more: they cannot do it themselves."""
-        there = {
-            item["metadata"]["uid"]
-            for item in await self._kube.list(IMAGE_PRECACHE, namespace)
-            if not item["metadata"].get("deletionTimestamp")
-        }
+        there = set()
+        for item in await self._kube.list(IMAGE_PRECACHE, namespace):
+            metadata = item["metadata"]
+            await self._kube.follow(IMAGE_PRECACHE, namespace, metadata["name"])  # when it goes, we look again
+            if not metadata.get("deletionTimestamp"):
+                there.add(metadata["uid"])
         told = {uid for report in reports.values() if isinstance(report, AgentReport) for uid in report.sets}
         for uid in sorted(told - there):
             nodes = set(precache_plan.leftovers(uid, reports))

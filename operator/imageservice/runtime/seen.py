@@ -214,7 +214,8 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     generation, deletion = metadata.get("generation"), metadata.get("deletionTimestamp")
     asked = (generation, deletion)
-    links = (*asked, *_told_to_relatives(kind, status))
+    # Nodes hear of an ImagePrecache from its own passes, but for its end, which those of the CachePolicies tell them.
+    links = (deletion,) if kind == IMAGE_PRECACHE else (*asked, *_told_to_relatives(kind, status))
     identity = (*asked, *(metadata.get(name) for name in ("labels", "annotations", "finalizers")))
     return Seen(
         key,

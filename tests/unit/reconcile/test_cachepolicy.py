@@ -7,13 +7,14 @@ from tests.unit.reconcile.test_edges import add_edge
 from tests.unit.reconcile.test_imageservice import Run
 from tests.unit.reconcile.world import NAMESPACE, image_store
 
-from imageservice.agent_report import AgentReport, CacheUse
+from imageservice.agent_report import AgentReport, CacheUse, SetReport
 from imageservice.glance.agents import AgentError, Reason
 from imageservice.reconcile.cachepolicy import CachePolicyReconciler
 from imageservice.runtime.kinds import (
     CACHE_POLICY,
     DAEMON_SET,
     ENDPOINT_SLICE,
+    IMAGE_PRECACHE,
     IMAGE_SERVICE,
     IMAGE_STORE,
     NODE,
@@ -40,6 +41,11 @@ class Fleet:
         self.tokens |= {agent.token.reveal() for agent in found}
         away = AgentError(Reason.AGENT_UNREACHABLE, "the agent cannot be connected to")
         return {agent.node: self.nodes.get(agent.node, away) for agent in found}
+
+    async def take_back(self, uid, of):
+        for agent in of:
+            self.nodes[agent.node].sets.pop(uid)
+        return {}
 
 
 class Policies(Run):
@@ -314,6 +320,19 @@ class TestWhatIsCached:
         run = await ready()
         self.with_agents(run, **agents)
         assert (await run.pass_over()).requeue_after == seconds
+
+    async def test_nodes_forget_images_that_nobody_wants_any_more_and_only_those(self):
+        run = await ready()
+        images = {name: run.kube.put(IMAGE_PRECACHE, {"metadata": {"name": name}}) for name in ("golden", "gone")}
+        self.with_agents(run, a=(0, 1, 1, 0, 0))
+        sets = run.fleet.nodes["a"].sets
+        sets |= {found["metadata"]["uid"]: SetReport(name, "1", fetch=True) for name, found in images.items()}
+        await run.pass_over()
+        assert [told.name for told in sets.values()] == ["golden", "gone"]
+        assert {(IMAGE_PRECACHE, "golden"), (IMAGE_PRECACHE, "gone")} <= run.kube.followed
+        del run.kube.objects["ImagePrecache", "gone"]
+        await run.pass_over()
+        assert [told.name for told in sets.values()] == ["golden"]
 
     async def test_the_agents_are_shown_the_token_of_their_config(self):
         run = await ready()

@@ -8,6 +8,7 @@ import pytest
 from imageservice.runtime.kinds import (
     CACHE_POLICY,
     DEPLOYMENT,
+    IMAGE_PRECACHE,
     IMAGE_SERVICE,
     IMAGE_STORE,
     JOB,
@@ -189,6 +190,18 @@ def test_a_service_wakes_its_caches_when_what_it_says_is_said_of_its_newest_spec
     service = world.bump(service | {"status": schema | {"observedGeneration": 2}})
     world.seen.saw(IMAGE_SERVICE, "MODIFIED", service, echo=True)
     assert world.names() == ["CachePolicy/nodes"]
+
+
+def test_wanted_images_wake_the_caches_when_they_go_and_not_before(world: World) -> None:
+    images = world.make(IMAGE_PRECACHE, "golden")
+    world.seen.saw(IMAGE_PRECACHE, "ADDED", images)
+    with world.seen.interests.reading(Key(CACHE_POLICY, NAMESPACE, "nodes")):
+        world.seen.interests.note(Key(IMAGE_PRECACHE, NAMESPACE, "golden"))
+    images = world.bump(images | {"metadata": images["metadata"] | {"generation": 2}, "status": SETTLED})
+    world.seen.saw(IMAGE_PRECACHE, "MODIFIED", images)
+    assert "CachePolicy/nodes" not in world.names()
+    world.seen.saw(IMAGE_PRECACHE, "DELETED", world.bump(images))
+    assert ("CachePolicy/nodes", Urgency.PROGRESS) in world.woken()
 
 
 def test_a_store_that_is_gone_is_not_woken_by_its_service(world: World) -> None:

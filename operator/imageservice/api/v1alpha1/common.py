@@ -86,7 +86,7 @@ def initial_status(condition_types: tuple[str, ...]) -> dict[str, Any]:
 class ApiModel(BaseModel):
     """A part of an object. Read leniently: unknown fields are ignored, as an older operator must read newer objects."""
 
-    # Validators are built for the kinds that there are, when the first object is read: that is a twentieth of the start.
+    # Validators are built when the first object of a kind is read: a start without that kind is shorter.
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", strict=True, defer_build=True
     )
