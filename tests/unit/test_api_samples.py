@@ -68,6 +68,7 @@ FULL_IMAGE_SERVICE = image_service(
         "tolerations": [
             {"operator": "Exists"},
             {"key": "example.com/gpu", "value": "", "effect": "NoSchedule"},
+            {"key": f"{'a' * 253}/{'b' * 63}"},
             {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0},
         ],
         "topologySpreadConstraints": [
@@ -238,6 +239,12 @@ BAD: dict[str, Bad] = {
     "negative memory": service("api.resources.requests.memory", -1, "must be a number of bytes", "must be text"),
     "node label with a space": service(
         "api.nodeSelector", {"a b": "c"}, "each key must be the key of a label, like topology.kubernetes.io/zone"
+    ),
+    "node label with too long a prefix": service(
+        "api.nodeSelector", {f"{'a' * 254}/b": "c"}, "each key must have at most 253 characters before the `/`"
+    ),
+    "taint with too long a prefix": service(
+        "api.tolerations.1.key", f"{'a' * 254}/b", "must have at most 253 characters before the `/`"
     ),
     "node label value with a space": service("api.nodeSelector.zone", "a b", "must be the value of a label"),
     "toleration of nothing": service("api.tolerations.0", {}, "`key` must be set unless `operator` is Exists"),

@@ -11,12 +11,25 @@ from imageservice.api.v1alpha1.common import ApiModel
 QUALIFIED_NAME = (
     r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
+LONGEST_PREFIX = 253
+"""Of the part of a label key before its `/`, in characters (Kubernetes: "Labels and selectors"). No regex counts it."""
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+
+
+def has_short_prefix(key: str) -> bool:
+    """Tell whether the key of a label has no prefix that is too long for Kubernetes."""
+    return key.find("/") <= LONGEST_PREFIX
+
 
 LabelKey = Annotated[
     str,
     Field(min_length=1, max_length=317),
     Pattern(rf"^{QUALIFIED_NAME}$", "must be the key of a label, like topology.kubernetes.io/zone"),
+    Cel(
+        f"self.indexOf('/') <= {LONGEST_PREFIX}",
+        f"must have at most {LONGEST_PREFIX} characters before the `/`",
+        check=has_short_prefix,
+    ),
 ]
 LabelValue = Annotated[
     str,
@@ -28,6 +41,11 @@ Labels = Annotated[
     dict[str, LabelValue],
     Field(max_length=32),
     map_keys(rf"^{QUALIFIED_NAME}$", "each key must be the key of a label, like topology.kubernetes.io/zone"),
+    Cel(
+        f"self.all(key, key.indexOf('/') <= {LONGEST_PREFIX})",
+        f"each key must have at most {LONGEST_PREFIX} characters before the `/`",
+        check=lambda labels: all(map(has_short_prefix, labels)),
+    ),
 ]
 """Labels that an object must have, all of them: key -> value."""
 
