@@ -162,7 +162,7 @@ def side_by_side(
 ) -> Tried:
     """Do all tasks, some at once; what goes wrong in one is told with the task and ends no other.
 
-    `progress` is told a line every now and then: how far it is.
+    `progress` is told every now and then how far it is, and at once what went wrong.
     """
 
     def guarded(task: _Task) -> Tried:
@@ -182,10 +182,11 @@ def side_by_side(
 
 
 def _how_far(under_way: "Sequence[Future[Tried]]") -> Iterator[str]:
-    """Give a line every PROGRESS_SECONDS, until all have ended."""
+    """Give a line every PROGRESS_SECONDS, until all have ended, and all that went wrong as soon as it is known."""
     began = told = time.monotonic()
     tried = Tried()
     for ended, each in enumerate(as_completed(under_way), 1):
+        yield from each.result().failures
         tried += each.result()
         if (now := time.monotonic()) - told >= PROGRESS_SECONDS:
             told = now
