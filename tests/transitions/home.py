@@ -199,16 +199,18 @@ class Home:
         """Come to rest and return in words how the state differs from one created so, if it stays different."""
         self.rest()
         deadline = time.monotonic() + patience
-        while lines := compare(self.objects(), self.name, fresh(), fresh_home):
-            compared = time.monotonic()
-            while not self._moved_since(compared, fresh_home) and time.monotonic() < deadline:
-                time.sleep(PAUSE_SECONDS)
-            if time.monotonic() >= deadline:
+        while True:
+            looked = time.monotonic()  # before the look: what moves during it is seen by the next one
+            lines = compare(self.objects(), self.name, fresh(), fresh_home)
+            if not lines:
+                return []
+            if looked >= deadline:
                 return [*lines, f"it says {reasons(self.objects())}", f"and should say {reasons(fresh())}"]
+            while not self._moved_since(looked, fresh_home) and time.monotonic() < deadline:
+                time.sleep(PAUSE_SECONDS)
             moving = time.monotonic()
             self.rest()
             deadline += time.monotonic() - moving
-        return []
 
     def _moved_since(self, moment: float, another_home: str) -> bool:
         """Tell whether anything has moved here or in the other namespace."""

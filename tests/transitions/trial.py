@@ -24,6 +24,8 @@ ROUTES = ((0, 1, 0, 2), (1, 2, 1, 0), (2, 0, 2, 1))
 PER_JOURNEY = sum(len(route) - 1 for route in ROUTES)
 HASTY = 4
 """Every so many journeys, one more way is gone: to the second world and at once on to the first."""
+SNAPSHOT_SECONDS = 10.0
+"""How long a namespace may differ from how another was at one moment, before it is compared with one that lives."""
 MOST_LINES = 12
 PROGRESS_SECONDS = 30
 _Task = TypeVar("_Task")
@@ -88,7 +90,7 @@ class Fresh:
 
     def differences(self, home: Home) -> list[str]:
         """Return in words how a namespace that was changed to the world differs from this one."""
-        lines = home.differences(lambda: self._objects, self._name)
+        lines = home.differences(lambda: self._objects, self._name, SNAPSHOT_SECONDS)
         if not lines:
             return []
         with self._homes.borrowed() as another:
