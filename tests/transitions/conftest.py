@@ -2,6 +2,7 @@
 
 IMAGE_SERVICE_TRANSITIONS          how many generated transitions are tried at least (200)
 IMAGE_SERVICE_TRANSITIONS_SEED     which ones (1): the same number gives the same ones
+IMAGE_SERVICE_TRANSITIONS_NUMBERS  only these of them, by number, like 27,45 (all)
 IMAGE_SERVICE_TRANSITIONS_AT_ONCE  how many trials go on at once, each in namespaces of its own (10)
 """
 
@@ -35,17 +36,27 @@ def number(variable: str, default: int) -> int:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is tried: at least so many generated transitions, those of a seed, and so many trials at once."""
+    """How much is tried: at least so many generated transitions, those of a seed, and so many trials at once.
+
+    `numbers` are the trials of the seed that alone are tried; none of them: all are.
+    """
 
     transitions: int
     seed: int
     at_once: int
+    numbers: tuple[int, ...]
 
 
 @pytest.fixture(scope="session")
 def effort() -> Effort:
     """How much is tried."""
-    return Effort(number("TRANSITIONS", FEWEST), number("TRANSITIONS_SEED", 1), number("TRANSITIONS_AT_ONCE", 10))
+    chosen = os.environ.get("IMAGE_SERVICE_TRANSITIONS_NUMBERS", "")
+    return Effort(
+        number("TRANSITIONS", FEWEST),
+        number("TRANSITIONS_SEED", 1),
+        number("TRANSITIONS_AT_ONCE", 10),
+        tuple(int(one) for one in chosen.split(",") if one),
+    )
 
 
 @pytest.fixture
