@@ -163,7 +163,7 @@ class ImagePrecacheReconciler:
         service = spec.image_service_ref.name
         everywhere: dict[str, Agent] = {}
         here: dict[str, Agent] = {}
-        chosen = missing = 0
+        chosen = missing = without_address = 0
         for policy in await self._kube.list(CACHE_POLICY, namespace):
             name = policy["metadata"]["name"]
             # Also one that is not yet known to be of the service.
@@ -175,18 +175,22 @@ class ImagePrecacheReconciler:
             selector = spec.cache_policy_selector
             if selector is None or selector.matches(policy["metadata"].get("labels") or {}):
                 chosen += 1
-                missing += max(0, policy["status"].get("nodes", {}).get("desired", 0) - len(found))
+                nodes = policy["status"].get("nodes", {})
+                missing += max(0, nodes.get("desired", 0) - len(found))
+                without_address += max(0, nodes.get("ready", 0) - len(found))
                 current.seen.awaits_nodes |= _is_under_way(policy)
                 here |= found
-        if missing:  # their pods are on their way, or have no address yet: neither is watched
-            current.look_again(MISSING_SECONDS)
+        if missing:  # their pods are on their way, or have no address yet, which does not last: neither is watched
+            current.look_again(BUSY_SECONDS if without_address else MISSING_SECONDS)
         if not chosen:
             message = f"No CachePolicy of the ImageService `{service}` is chosen. Create one."
             raise Blocked(RESOLVED_REFS, "NoCachePolicy", message)
         if spec.node_selector:
-            nodes = await self._kube.nodes(selector_text(spec.node_selector))
-            names = {node["metadata"]["name"] for node in nodes}
+            selected = await self._kube.nodes(selector_text(spec.node_selector))
+            names = {node["metadata"]["name"] for node in selected}
             here = {node: agent for node, agent in here.items() if node in names}
+            # Of pods that have no address yet, nobody can tell whether they are on these nodes.
+            current.seen.missing_nodes = min(without_address, len(names - everywhere.keys()))
         else:
             current.seen.missing_nodes = missing
         return list(everywhere.values()), list(here.values())

@@ -161,15 +161,33 @@ class TestNodes:
         assert (await run.fill()).requeue_after == 60.0
         assert run.kube.writes == writes
 
+    @pytest.mark.parametrize(("ready", "seconds"), [(2, 5.0), (1, 15.0)], ids=["ready", "on its way"])
     @pytest.mark.parametrize("selector", [None, {"kubernetes.io/os": "linux"}])
-    async def test_a_pod_that_has_no_address_yet_is_looked_for_soon(self, selector):
+    async def test_a_pod_that_has_no_address_yet_is_looked_for_soon(self, selector, ready, seconds):
         run = await cached_service("a", "b")
+        run.roll_nodes(desired=2, ready=ready, updated=2)
+        await run.pass_over()
         run.node("a", **{"kubernetes.io/os": "linux"})
         run.precache(**({"nodeSelector": selector} if selector else {}))
         run.with_nodes("a")
         await run.fill()
         run.have("a", UBUNTU)
-        assert (await run.fill()).requeue_after == 15.0
+        assert (await run.fill()).requeue_after == seconds
+
+    async def test_a_pod_that_has_no_address_yet_may_be_on_one_of_the_nodes(self):
+        run = await cached_service("a", "b")
+        run.node("a", zone="one")
+        run.node("b", zone="one")
+        run.precache(nodeSelector={"zone": "one"})
+        run.with_nodes("a")
+        await run.fill()
+        run.have("a", UBUNTU)
+        await run.fill()
+        assert run.precache_said() == ("False", "NodesUnavailable")
+        assert run.table()["nodes"]["desired"] == 2
+        run.node("b", zone="two")
+        await run.fill()
+        assert run.precache_said() == ("True", "Ready")
 
     async def test_a_newer_image_of_the_name_takes_the_place_of_the_old_one(self):
         run = await cached_service("a")
