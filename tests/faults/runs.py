@@ -15,12 +15,14 @@ from tests.faults.proxy import Fault
 from tests.faults.scenarios import OWN_KINDS, Scenario, Step
 from tests.waiting import wait_for
 
+from imageservice.reconcile.writing import COUNTS_SECONDS
+
 STRAIGHT_SECONDS = 120.0
 """How long a step may take when nothing goes wrong."""
 SETTLE_SECONDS = 150.0
 """How long it may take with a disturbance: requests that time out and pauses that grow included."""
-SETTLED_SECONDS = 6.5
-"""So long without a write a straight run is over: longer than the pause between two looks at a roll-out."""
+SETTLED_SECONDS = COUNTS_SECONDS + 0.5
+"""So long without a write a straight run is over: longer than a look at a roll-out or what it counts is put off."""
 QUIET_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 LAST_REQUESTS = 25
