@@ -10,6 +10,7 @@ from tests.integration.objects import image_service
 from tests.operator_process import wait_for
 
 from imageservice.reconcile.imageprecache import IDLE_SECONDS
+from imageservice.reconcile.writing import COUNTS_SECONDS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -77,6 +78,7 @@ class TestAgents:
         assert home.status()["nodes"]["unavailable"] == COUNT - GOOD - 1  # one answers, that it has failed
         assert all(row["cachedNodes"] == GOOD for row in home.status()["images"])
         assert home.conditions("imageprecache", "golden")["Ready"]["reason"] == "FetchFailed"
+        wait_for(lambda: home.writes(COUNTS_SECONDS + 2) == 0, 60, "counts and words that were put off are written")
         # They are asked again, and are as bad: there is nothing new to write.
         assert home.writes(IDLE_SECONDS + 5) == 0
         assert fleet.counts()["trapped"] == 0, "a redirect was followed"
