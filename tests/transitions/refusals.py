@@ -42,6 +42,8 @@ COMPANIONS = tuple(
 )
 """What it says besides, which is only borne beside a sentence."""
 
+LONG_PREFIX = "x" * 254 + "/a"
+"""It has the form of a label's key, and a prefix that is too long by one character."""
 QUANTITY = re.compile(r"quantity\('(\w+)'\)")
 PATTERN = re.compile(r".*in body should match '.*'", re.DOTALL)
 
@@ -123,7 +125,7 @@ def _wrong_list(schema: Schema, value: list[Any]) -> Iterator[tuple[str, Any]]:
 
 def _wrong_map(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     one = next(iter(value.values()), {})
-    for odd in ("", "a b", "-", "a\nb", "é", "x" * 400, "os_glance_a"):
+    for odd in ("", "a b", "-", "a\nb", "é", "x" * 400, LONG_PREFIX, "os_glance_a"):
         yield f"the key {odd[:11]!r}", {**value, odd: one}
     if "minProperties" in schema:
         yield "too few", {}
@@ -140,7 +142,7 @@ def _wrong_text(schema: Schema, value: str) -> Iterator[tuple[str, str]]:
     for bad in ("", f"{value}\n", f" {value}", f"{value}\x00", f"{value}\x85", "A b!"):
         if not shape.fits(bad):
             yield f"{bad[:12]!r}", bad
-    for fitting in ("../..", "/../a", f"os_glance_{value}", f"client.{value}"):
+    for fitting in ("../..", "/../a", LONG_PREFIX, f"os_glance_{value}", f"client.{value}"):
         yield f"{fitting[:12]!r}", fitting
 
 

@@ -111,7 +111,8 @@ def into_it_and_out(homes: Homes, state: ErrorState) -> Tried:
     with homes.borrowed() as x, homes.borrowed() as y:
         x.have(good(x, state))
         x.wait(lambda: all_ready(x.objects()), lambda: f"all is well: {reasons(x.objects())}")
-        as_it_should_be = x.rest()
+        settle(x)
+        as_it_should_be = x.objects()
         break_it(x, state)
         break_it(y, state)
         if state.serves and serving(x.objects()) != serving(as_it_should_be):
