@@ -85,8 +85,8 @@ class ImageStoreReconciler:
                 return Result(None)
             conditions[blocked.type] = blocked
             wait = leaving.LOOK_AGAIN_SECONDS
-        elif seen.service is not None and seen.verdict.problem is None and not await leaving.hold(self._kube, live):
-            return Result(POLL_SECONDS)
+        elif seen.service is not None and seen.verdict.problem is None:
+            await leaving.hold(self._kube, live)
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted = status.status(live, conditions, seen.verdict.store_id, now, fsid)
         again = [await self._status.write(live, wanted), wait, _look_again(seen, conditions)]

@@ -11,7 +11,6 @@ from imageservice.manifest import Manifest
 from imageservice.reconcile.stores import FINALIZER, is_held
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import IMAGE_STORE
-from imageservice.runtime.kube import Conflict
 from imageservice.status.conditions import Condition
 from imageservice.status.imagestore import deletion_blocked
 
@@ -20,14 +19,10 @@ FORCE_ANNOTATION = "imageservice.dev/delete-with-images"
 LOOK_AGAIN_SECONDS = 15.0
 
 
-async def hold(kube: CachedKube, live: Manifest) -> bool:
-    """Put our finalizer on a store that is about to be served; return False where it is gone since it was read."""
-    try:
-        if not is_held(live):
-            await kube.apply_finalizers(IMAGE_STORE, live, [FINALIZER])
-    except Conflict:
-        return False
-    return True
+async def hold(kube: CachedKube, live: Manifest) -> None:
+    """Put our finalizer on a store that is about to be served."""
+    if not is_held(live):
+        await kube.apply_finalizers(IMAGE_STORE, live, [FINALIZER])
 
 
 async def blocked(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from imageservice.errors import Blocked, Retry
 from imageservice.runtime.kinds import Key, Kind
-from imageservice.runtime.kube import ApiError, NotLeading, Throttled
+from imageservice.runtime.kube import ApiError, Conflict, NotLeading, Throttled
 from imageservice.runtime.logs import origin
 from imageservice.runtime.metrics import Metrics
 from imageservice.runtime.queue import Urgency, WorkQueue
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 RESYNC_SPREAD = 0.2
 """Resyncs are spread over this part of their period, earlier and later, so that they do not come in waves."""
+
+CONFLICTS_IN_A_ROW = 3
+"""So many passes may find that the object was changed or replaced under them; that there are more is an error."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class Workers:
         except Throttled as wait:
             self._queue.add(key, Urgency.CHANGE, after=wait.retry_after * random.uniform(1.0, 1.5))  # noqa: S311
             return "throttled"
+        except Conflict as error:
+            return self._outdated(key, error)
         except NotLeading:  # nothing may be written any more and the process is about to end
             self._queue.retry(key)
             return "error"
@@ -166,6 +171,14 @@ class Workers:
             pause = self._resync * random.uniform(1 - RESYNC_SPREAD, 1 + RESYNC_SPREAD)  # noqa: S311
             self._queue.add(key, Urgency.CONFIRM, after=pause)
         return "success"
+
+    def _outdated(self, key: Key, conflict: Conflict) -> str:
+        """Put a key back of which something was to be written that was no longer as it had been seen."""
+        if self._queue.retries(key) >= CONFLICTS_IN_A_ROW:
+            return self._failed(key, str(conflict))
+        self._queue.retry(key)
+        logger.info("Changed while it was reconciled, looking again: %s", conflict, extra={"object": key})
+        return "conflict"
 
     def _failed(self, key: Key, what: str, bug: BaseException | None = None) -> str:
         """Back off and write one line to the log; where in the code only for what nobody expected."""

@@ -33,7 +33,7 @@ class Metrics:
     def _reconciles(self) -> None:
         self.reconciles = self._counter(
             "reconcile_total",
-            "Reconciles by kind and how they ended: success, requeue_after, blocked, throttled or error.",
+            "Reconciles by kind and how they ended: success, requeue_after, blocked, throttled, conflict or error.",
             "controller",
             "result",
         )

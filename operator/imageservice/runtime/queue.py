@@ -111,6 +111,10 @@ class WorkQueue:
         self.add(key, Urgency.CHANGE, after=delay)
         return delay
 
+    def retries(self, key: Key) -> int:
+        """Return how often `key` was added again after an error since it last went well."""
+        return self._failures.get(key, 0)
+
     def forget(self, key: Key) -> None:
         """Forget the errors of `key`: it went well."""
         self._failures.pop(key, None)

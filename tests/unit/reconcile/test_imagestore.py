@@ -9,7 +9,6 @@ from imageservice.reconcile import stores as module_of_stores
 from imageservice.reconcile.leaving import FORCE_ANNOTATION
 from imageservice.reconcile.stores import FINALIZER
 from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE
-from imageservice.runtime.kube import Conflict
 from imageservice.store_report import ImageCount, StoreReason, StoreReport
 
 CENTRE = f"http://glance-api.{NAMESPACE}.svc.cluster.local:9293"
@@ -114,18 +113,6 @@ class TestLeaving:
         run.kube.put(IMAGE_STORE, image_store("alone", service="none", filesystem=NFS))
         await run.store.reconcile(NAMESPACE, "alone")
         assert "finalizers" not in run.kube.find(IMAGE_STORE, "alone")["metadata"]
-
-    async def test_a_store_that_went_before_it_could_be_held_is_no_error(self, monkeypatch):
-        run = await served()
-        run.kube.find(IMAGE_STORE, "second")["metadata"].pop("finalizers")
-
-        async def gone(*_):
-            del run.kube.objects["ImageStore", "second"]
-            raise Conflict(409, "Conflict", "uid mismatch: no existing object was found")
-
-        monkeypatch.setattr(run.kube, "apply_finalizers", gone)
-        assert (await run.store.reconcile(NAMESPACE, "second")).requeue_after is not None
-        assert (await run.store.reconcile(NAMESPACE, "second")).requeue_after is None
 
     async def test_an_empty_store_goes_at_once(self):
         run = await served()

@@ -12,12 +12,13 @@ import pytest
 from imageservice.errors import Blocked, Retry
 from imageservice.runtime import logs
 from imageservice.runtime.kinds import IMAGE_SERVICE, Key
-from imageservice.runtime.kube import Conflict, Throttled
+from imageservice.runtime.kube import Conflict, Invalid, Throttled
 from imageservice.runtime.loop import Result, Workers
 from imageservice.runtime.metrics import Metrics
 from imageservice.runtime.queue import WorkQueue
 
 PASSWORD = "planted-password"
+ERRORS = "image_service_operator_reconcile_errors_total"
 
 
 def key(name: str) -> Key:
@@ -121,7 +122,10 @@ def log() -> Iterator[StringIO]:
     handler.setFormatter(logs.JsonLines())
     logger = logging.getLogger("imageservice.runtime.loop")
     logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
     yield stream
+    logger.setLevel(level)
     logger.removeHandler(handler)
 
 
@@ -156,7 +160,7 @@ async def test_a_reconcile_says_when_to_look_again() -> None:
     [
         (Retry(30, "Ready", "Waiting", "not yet"), "requeue_after", 29, 31),
         (Throttled(429, "TooManyRequests", "slow down", 20), "throttled", 19, 31),
-        (Conflict(409, "Conflict", "changed"), "error", 0.5, 2),
+        (Conflict(409, "Conflict", "changed"), "conflict", 0.5, 2),
         (TimeoutError(), "error", 0.5, 2),
         (KeyError("spec"), "error", 0.5, 2),
         (asyncio.CancelledError(), "error", 0.5, 2),
@@ -273,12 +277,27 @@ async def test_an_error_is_one_line_that_names_the_object_and_shows_no_value(log
 
 
 async def test_an_expected_error_has_no_traceback(log: StringIO) -> None:
-    bench = Bench(Reconciler(a=raising(Conflict(409, "Conflict", "changed meanwhile"))))
+    bench = Bench(Reconciler(a=raising(Invalid(422, "Invalid", "spec.replicas: must be a number"))))
     await bench.serve("a")
     await bench.workers.stop(1)
     line = json.loads(log.getvalue())
-    assert line["message"] == "Reconcile failed: 409 Conflict: changed meanwhile"
+    assert line["message"] == "Reconcile failed: 422 Invalid: spec.replicas: must be a number"
     assert "origin" not in line
+
+
+async def test_an_object_that_others_change_is_looked_at_again_and_only_when_that_does_not_end_is_it_an_error(
+    log: StringIO,
+) -> None:
+    bench = Bench(Reconciler(a=raising(Conflict(409, "Conflict", "changed meanwhile"))), count=1)
+    bench.start()
+    for passes in range(1, 6):
+        bench.queue.add(key("a"))
+        await until(lambda passes=passes: len(bench.served) == passes)
+        assert bench.next_look_in() is not None
+    await bench.workers.stop(1)
+    assert [json.loads(line)["level"] for line in log.getvalue().splitlines()] == ["info"] * 3 + ["error"] * 2
+    assert (bench.results("conflict"), bench.results("error")) == (3, 2)
+    assert bench.metrics.registry.get_sample_value(ERRORS, {"controller": "ImageService"}) == 2
 
 
 async def test_the_age_of_the_oldest_reconcile_is_known_while_it_runs() -> None:

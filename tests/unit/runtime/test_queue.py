@@ -151,7 +151,9 @@ def test_a_success_ends_the_backoff_and_one_keys_errors_are_not_anothers(queue: 
         queue.retry(service("bad"))
     assert queue.retry(service("good")) == 1
     queue.forget(service("bad"))
+    assert queue.retries(service("bad")) == 0
     assert queue.retry(service("bad")) == 1
+    assert queue.retries(service("bad")) == 1
 
 
 def test_an_event_wakes_a_key_that_is_backed_off(queue: WorkQueue) -> None:
