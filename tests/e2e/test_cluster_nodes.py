@@ -150,8 +150,13 @@ def test_nodes_reach_services_by_name(web: Cluster) -> None:
     url = f"http://web.{_NAMESPACE}.svc.cluster.local/health"
     for node in web.nodes():
         command = web.node_command(node, [sys.executable, "-c", _FETCH, url])
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        assert answer.stdout.strip() == "OK", f"{node}: {answer.stderr}"
+
+        def answers(command: list[str] = command) -> bool:
+            found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            return found.stdout.strip() == "OK"
+
+        # Each node learns of the pods that are ready by itself, and tries again after half a minute where it could not.
+        _until(answers, 45, f"an answer to {node}")
 
 
 def test_logs_and_exec_reach_the_kubelet(web: Cluster) -> None:

@@ -23,7 +23,7 @@ from imageservice.agent_report import (
     ImageState,
     SetReport,
 )
-from imageservice.api.v1alpha1 import MOST_BYTES, MOST_COUNTED
+from imageservice.api.vocabulary import MOST_BYTES, MOST_COUNTED
 from imageservice.glance import answers
 from imageservice.glance.answers import Answer, Json, is_count, shown
 from imageservice.sensitive import Sensitive

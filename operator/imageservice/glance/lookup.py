@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from imageservice.api.v1alpha1 import MOST_BYTES
+from imageservice.api.vocabulary import MOST_BYTES
 from imageservice.found_images import Found, FoundImage
 from imageservice.glance import answers
 from imageservice.glance.agents import TOKEN_HEADER

@@ -1,9 +1,9 @@
 """Labels, names and ownership of the children of a CachePolicy."""
 
+from imageservice.api.vocabulary import API_VERSION
 from imageservice.manifest import Manifest
 from imageservice.render.cache_inputs import CacheInputs
 from imageservice.render.labels import (
-    API_VERSION,
     CACHE_POLICY_LABEL,
     COMPONENT_CACHE,
     labels,

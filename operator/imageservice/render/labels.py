@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from imageservice.api.vocabulary import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ImageServiceInputs
 from imageservice.render.names import api_name, label_value
 
-API_VERSION = "imageservice.dev/v1alpha1"
 IMAGE_SERVICE_LABEL = "imageservice.dev/image-service"
 """On every child: the ImageService it belongs to, made a legal label value (`names.label_value`)."""
 EDGE_LABEL = "imageservice.dev/edge"
@@ -16,8 +16,6 @@ As an annotation of its Deployment: the name of that ImageStore as it is.
 """
 SITE_SERVICE_LABEL = "imageservice.dev/site-service"
 """On pods: the Service of the site whose clients they serve, which selects them by it."""
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = "image-service-operator"
 
 COMPONENT_API = "api"
 COMPONENT_EDGE = "edge"

@@ -3,8 +3,8 @@
 import builtins
 from collections.abc import Sequence
 
+from imageservice.api.vocabulary import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.manifest import Manifest
-from imageservice.render.labels import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.runtime.interests import Interests
 from imageservice.runtime.kinds import NODE, Key, Kind
 from imageservice.runtime.kube import Conflict, KubeApi, NotFound

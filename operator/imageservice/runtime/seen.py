@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from imageservice.api.v1alpha1 import GROUP
+from imageservice.api.vocabulary import GROUP
 from imageservice.manifest import Manifest
 from imageservice.runtime.interests import Interests
 from imageservice.runtime.kinds import (

@@ -19,8 +19,8 @@ from typing import Any, cast
 import aiohttp
 import kopf
 
+from imageservice.api.vocabulary import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.manifest import Manifest
-from imageservice.render.labels import MANAGED_BY, MANAGED_BY_LABEL
 from imageservice.runtime.connection import Connection
 from imageservice.runtime.engine import SERVER_SECONDS, AllTasks, Backoffs, NoMemories, engine_settings
 from imageservice.runtime.kinds import Key, Kind

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from imageservice.api.v1alpha1 import CONDITIONS_ONLY_WHEN_TRUE, READY, RECONCILING, STALLED
+from imageservice.api.vocabulary import CONDITIONS_ONLY_WHEN_TRUE, READY, RECONCILING, STALLED
 from imageservice.manifest import Manifest
 from imageservice.status.reasons import Nature, nature
 

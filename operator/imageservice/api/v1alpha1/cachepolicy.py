@@ -9,8 +9,6 @@ from imageservice.api.quantities import Size, amount, between
 from imageservice.api.shares import SomeShare
 from imageservice.api.v1alpha1.cache_volume import LEAST_SIZE, MOST_SIZE, CacheVolume
 from imageservice.api.v1alpha1.common import (
-    API_VERSION,
-    CACHE_POLICY_CONDITIONS,
     CATEGORY,
     READY_EXAMPLE,
     ApiModel,
@@ -27,6 +25,7 @@ from imageservice.api.v1alpha1.common import (
 )
 from imageservice.api.v1alpha1.placement import Resources, Tolerations
 from imageservice.api.v1alpha1.selectors import NodeSelector
+from imageservice.api.vocabulary import API_VERSION, CACHE_POLICY_CONDITIONS
 
 Watermark = Annotated[int, Field(ge=1, le=100), schema_format("int32"), unit("percent of `maxSize`")]
 Interval = Annotated[int, Field(ge=10, le=86400), schema_format("int64"), unit("seconds")]

@@ -1,6 +1,6 @@
 """What the kinds share: group and version, conditions, metadata, names and references."""
 
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -8,54 +8,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from imageservice.api.markers import RULES, Cel, Pattern, list_map, map_keys, schema_format, unit
+from imageservice.api.vocabulary import MOST_BYTES, MOST_COUNTED, READY
 from imageservice.manifest import Manifest
 
-GROUP: Final = "imageservice.dev"
-VERSION: Final = "v1alpha1"
-API_VERSION: Final = "imageservice.dev/v1alpha1"
 CATEGORY = "glance"
-
-ACCEPTED = "Accepted"
-RESOLVED_REFS = "ResolvedRefs"
-DATABASE_READY = "DatabaseReady"
-CONFIG_RENDERED = "ConfigRendered"
-IDENTITY_READY = "IdentityReady"
-CATALOG_REGISTERED = "CatalogRegistered"
-API_AVAILABLE = "ApiAvailable"
-CREDENTIALS_VALID = "CredentialsValid"
-ATTACHED = "Attached"
-REACHABLE = "Reachable"
-PROGRAMMED = "Programmed"
-EFFECTIVE = "Effective"
-READY = "Ready"
-RECONCILING = "Reconciling"
-STALLED = "Stalled"
-DELETION_BLOCKED = "DeletionBlocked"
-CONFLICTED = "Conflicted"
-
-IMAGE_SERVICE_CONDITIONS = (
-    ACCEPTED,
-    RESOLVED_REFS,
-    DATABASE_READY,
-    CONFIG_RENDERED,
-    IDENTITY_READY,
-    CATALOG_REGISTERED,
-    API_AVAILABLE,
-    READY,
-)
-"""The conditions that every ImageService has, from its first moment."""
-
-IMAGE_STORE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, CREDENTIALS_VALID, ATTACHED, REACHABLE, READY)
-"""The conditions that every ImageStore has, from its first moment."""
-
-CACHE_POLICY_CONDITIONS = (ACCEPTED, RESOLVED_REFS, PROGRAMMED, EFFECTIVE, READY)
-"""The conditions that every CachePolicy has, from its first moment."""
-
-IMAGE_PRECACHE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, READY)
-"""The conditions that every ImagePrecache has, from its first moment."""
-
-CONDITIONS_ONLY_WHEN_TRUE = (RECONCILING, STALLED, DELETION_BLOCKED, CONFLICTED)
-"""The conditions that are there only while True (kstatus: abnormal-true conditions)."""
 
 PENDING = "Pending"
 WAITING_FOR_OPERATOR = "Waiting for the operator"
@@ -160,10 +116,6 @@ Options = Annotated[
     map_keys(OPTION_NAME, "each option must be a letter followed by up to 126 letters, digits and `_`"),
 ]
 """Options of one section of glance-api.conf: name -> value."""
-
-MOST_COUNTED = 2**31 - 1
-MOST_BYTES = 2**53 - 1
-"""The largest numbers that a status can hold: whoever reads it as JSON may keep numbers as floats."""
 
 Count = Annotated[int, Field(ge=0, le=MOST_COUNTED), schema_format("int32")]
 """A number of things that the operator counted."""

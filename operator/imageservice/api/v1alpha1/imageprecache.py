@@ -7,9 +7,7 @@ from pydantic import Field
 from imageservice.api.markers import ATOMIC, IN_SCHEMA, Cel, Column, Resource, schema_format, unit, unset
 from imageservice.api.shares import Share
 from imageservice.api.v1alpha1.common import (
-    API_VERSION,
     CATEGORY,
-    IMAGE_PRECACHE_CONDITIONS,
     READY_EXAMPLE,
     ApiModel,
     Bytes,
@@ -25,6 +23,7 @@ from imageservice.api.v1alpha1.common import (
 from imageservice.api.v1alpha1.selectors import LabelSelector, NodeSelector
 from imageservice.api.v1alpha1.wanted_images import ImageID, ImageSelector, WantedImage
 from imageservice.api.v1alpha1.windows import FetchWindow
+from imageservice.api.vocabulary import API_VERSION, IMAGE_PRECACHE_CONDITIONS
 
 MAX_IMAGE_ROWS = 64
 MAX_FAILING_NODES = 20

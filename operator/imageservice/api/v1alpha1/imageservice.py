@@ -20,9 +20,7 @@ from imageservice.api.markers import (
 )
 from imageservice.api.v1alpha1.apiservers import ApiServers
 from imageservice.api.v1alpha1.common import (
-    API_VERSION,
     CATEGORY,
-    IMAGE_SERVICE_CONDITIONS,
     MAX_STORES,
     READY_EXAMPLE,
     ApiModel,
@@ -40,6 +38,7 @@ from imageservice.api.v1alpha1.formats import Formats
 from imageservice.api.v1alpha1.identity import Identity
 from imageservice.api.v1alpha1.imagestore import StoreID
 from imageservice.api.v1alpha1.imports import CONVERSION_RULES, Imports
+from imageservice.api.vocabulary import API_VERSION, IMAGE_SERVICE_CONDITIONS
 from imageservice.releases import RELEASES
 
 SECTION_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"

@@ -15,9 +15,7 @@ from imageservice.api.markers import (
     unset,
 )
 from imageservice.api.v1alpha1.common import (
-    API_VERSION,
     CATEGORY,
-    IMAGE_STORE_CONDITIONS,
     READY_EXAMPLE,
     ApiModel,
     Conditions,
@@ -34,6 +32,7 @@ from imageservice.api.v1alpha1.store_cinder import CinderStore
 from imageservice.api.v1alpha1.store_filesystem import FilesystemStore
 from imageservice.api.v1alpha1.store_s3 import S3Store
 from imageservice.api.v1alpha1.store_swift import SwiftStore
+from imageservice.api.vocabulary import API_VERSION, IMAGE_STORE_CONDITIONS
 
 STORE_ID = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 MAX_STORE_ID_LENGTH = 63
