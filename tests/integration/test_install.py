@@ -309,5 +309,7 @@ def test_the_manifest_applies_at_once_and_leaves_no_difference(clean: Cluster, o
     clean.kubectl("apply", *options, "-f", manifests.INSTALL)
     selection = ["-n", manifests.NAMESPACE, "deployment/image-service-operator"]
     clean.kubectl("wait", "--for=condition=Available", "--timeout=60s", *selection, timeout=90)
+    # A CRD that is deleted before the API server has begun to serve its kind goes only minutes later.
+    wait_for(lambda: clean.kubectl("get", ",".join(CRDS), "-A", check=False).returncode == 0, 30, "every kind served")
     difference = clean.kubectl("diff", *options, "-f", manifests.INSTALL, check=False)
     assert (difference.returncode, difference.stdout) == (0, "")
