@@ -9,7 +9,7 @@ from imageservice.runtime.interests import Interests
 from imageservice.runtime.kinds import NODE, Key, Kind
 from imageservice.runtime.kube import Conflict, KubeApi, NotFound
 from imageservice.runtime.objects import ObjectCache
-from imageservice.runtime.seen import METADATA_KINDS, OWN_KINDS, WATCHED_KINDS
+from imageservice.runtime.seen import METADATA_KINDS, OWN_KINDS, WATCHED_KINDS, SeenObjects
 
 
 class CachedKube:
@@ -20,10 +20,11 @@ class CachedKube:
     was looked at (`KubeApi.apply`), and the event that was missing brings the object back.
     """
 
-    def __init__(self, kube: KubeApi, objects: ObjectCache, interests: Interests) -> None:
+    def __init__(self, kube: KubeApi, objects: ObjectCache, interests: Interests, seen: SeenObjects) -> None:
         self._kube = kube
         self._objects = objects
         self._interests = interests
+        self._seen = seen
 
     def synced(self, kind: Kind, namespace: str) -> bool:
         """Tell whether the kind is watched and was listed, so that what is not known most likely is not there."""
@@ -41,8 +42,10 @@ class CachedKube:
         if known is not None:
             return known
         found = await self._kube.get(kind, namespace, name)
-        if found is not None and kind in WATCHED_KINDS:
-            self._objects.read(kind, found)
+        if found is None:
+            self._objects.absent(kind, namespace, name)
+        elif kind in WATCHED_KINDS:
+            self._answered(kind, found)
         return found
 
     async def follow(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
@@ -91,7 +94,7 @@ class CachedKube:
             self._objects.doubt(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise
         if answer is not live:
-            self._objects.read(kind, answer)
+            self._answered(kind, answer)
         return answer
 
     async def apply_status(self, kind: Kind, manifest: Manifest) -> Manifest:
@@ -101,7 +104,7 @@ class CachedKube:
         except (NotFound, Conflict):
             self._objects.doubt(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise
-        self._objects.read(kind, answer)
+        self._answered(kind, answer)
         return answer
 
     async def apply_finalizers(self, kind: Kind, live: Manifest, finalizers: Sequence[str]) -> Manifest:
@@ -111,13 +114,18 @@ class CachedKube:
         except (NotFound, Conflict):
             self._objects.doubt(kind, live["metadata"]["namespace"], live["metadata"]["name"])
             raise
-        self._objects.read(kind, answer)
+        self._answered(kind, answer)
         return answer
 
     async def delete(self, kind: Kind, live: Manifest) -> None:
         """See `KubeApi.delete`."""
         await self._kube.delete(kind, live)
         self._objects.deleted(kind, live)
+
+    def _answered(self, kind: Kind, manifest: Manifest) -> None:
+        """Take note of an object that the API server answered with: from now on others read it too."""
+        if self._objects.read(kind, manifest):
+            self._seen.shown(kind, manifest)
 
 
 def worth_keeping(kind: Kind, manifest: Manifest, interests: Interests) -> bool:

@@ -53,6 +53,7 @@ class ObjectCache:
         self._objects: dict[Kind, dict[tuple[str, str], _Stored]] = defaultdict(dict)
         self._deleted: OrderedDict[str, int] = OrderedDict()
         self._vacated: OrderedDict[tuple[Kind, tuple[str, str]], None] = OrderedDict()
+        self._doubted: set[tuple[Kind, tuple[str, str]]] = set()
         self._listed: set[tuple[Kind, str | None]] = set()
 
     def synced(self, kind: Kind, namespace: str) -> bool:
@@ -60,9 +61,10 @@ class ObjectCache:
         return (kind, None) in self._listed or (kind, namespace) in self._listed
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the whole object; None where it is not known, or not wholly."""
+        """Return the whole object; None where it is not known, or not wholly, or is doubted."""
         stored = self._objects[kind].get((namespace, name))
-        return None if stored is None or not stored.whole else _load(stored)
+        doubted = (kind, (namespace, name)) in self._doubted
+        return None if stored is None or not stored.whole or doubted else _load(stored)
 
     def has(self, kind: Kind, namespace: str, name: str) -> bool:
         """Tell whether the object is known, be it only by its metadata."""
@@ -95,12 +97,14 @@ class ObjectCache:
         self._keep(kind, manifest, whole=whole)
         return Sight.NEWS
 
-    def read(self, kind: Kind, manifest: Manifest) -> None:
-        """Take note of an object that the API server answered a read or a write with."""
+    def read(self, kind: Kind, manifest: Manifest) -> bool:
+        """Take note of an object that the API server answered a read or a write with; tell whether it is the newest."""
         metadata = manifest["metadata"]
         before, version = self._objects[kind].get(_name(metadata)), version_of(metadata)
-        if not self._is_gone(metadata["uid"], version) and (before is None or before.version <= version):
-            self._keep(kind, manifest, whole=True)
+        if self._is_gone(metadata["uid"], version) or (before is not None and before.version > version):
+            return False
+        self._keep(kind, manifest, whole=True)
+        return True
 
     def deleted(self, kind: Kind, manifest: Manifest) -> None:
         """Take note of an object that we deleted: from now on it is not believed to be there."""
@@ -108,8 +112,14 @@ class ObjectCache:
         self._forget(kind, _name(metadata), metadata["uid"], version_of(metadata))
 
     def doubt(self, kind: Kind, namespace: str, name: str) -> None:
-        """Have the next read of an object ask the API server."""
-        self._objects[kind].pop((namespace, name), None)
+        """Have the next read of an object ask the API server. Among others it is still seen as it was."""
+        if (namespace, name) in self._objects[kind]:
+            self._doubted.add((kind, (namespace, name)))
+
+    def absent(self, kind: Kind, namespace: str, name: str) -> None:
+        """Take note that the API server was asked for an object and has none of this name: a doubted one is gone."""
+        if (kind, (namespace, name)) in self._doubted:
+            self._drop(kind, (namespace, name))
 
     def listed(self, kind: Kind, namespace: str | None, uids: Collection[str], version: int) -> list[Key]:
         """Take note of a complete list as of `version`, and return what is gone: known, older, and not in it.
@@ -132,8 +142,9 @@ class ObjectCache:
 
     def _keep(self, kind: Kind, manifest: Manifest, *, whole: bool) -> None:
         metadata = manifest["metadata"]
+        self._doubted.discard((kind, _name(metadata)))
         if not self._keeps(kind, manifest):
-            self._objects[kind].pop(_name(metadata), None)
+            self._drop(kind, _name(metadata))
             return
         content = {**kind.complete(manifest), "metadata": {**metadata, "managedFields": None}}
         del content["metadata"]["managedFields"]
@@ -150,10 +161,14 @@ class ObjectCache:
             self._deleted.popitem(last=False)
         stored = self._objects[kind].get(name)
         if stored is not None and stored.uid == uid:
-            del self._objects[kind][name]
+            self._drop(kind, name)
             self._vacated[kind, name] = None
             while len(self._vacated) > _REMEMBERED_DELETIONS:
                 self._vacated.popitem(last=False)
+
+    def _drop(self, kind: Kind, name: tuple[str, str]) -> None:
+        self._objects[kind].pop(name, None)
+        self._doubted.discard((kind, name))
 
 
 def version_of(metadata: dict[str, Any]) -> int:

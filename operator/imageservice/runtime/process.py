@@ -62,6 +62,7 @@ class Process:
         interests = Interests()
         objects = ObjectCache(lambda kind, manifest: worth_keeping(kind, manifest, interests))
         self._seen = SeenObjects(lambda key, urgency, after: self.queue.add(key, urgency, after=after), interests)
+        cached = CachedKube(self._kube, objects, interests, self._seen)
         self._watch = Watch(
             connection,
             self._kube,
@@ -73,7 +74,7 @@ class Process:
             after_start=self._take_signals,
         )
         recorder = EventRecorder(self._kube, settings.lease.identity)
-        self._reconcilers = partial(make_reconcilers, CachedKube(self._kube, objects, interests), recorder, settings)
+        self._reconcilers = partial(make_reconcilers, cached, recorder, settings)
         self._workers = Workers(
             self.queue,
             metrics=self._metrics,

@@ -8,7 +8,7 @@ says nothing of deletions that happened while a watch was broken.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from imageservice.api.vocabulary import GROUP
@@ -59,9 +59,9 @@ _Add = Callable[[Key, Urgency, float], None]
 class Seen:
     """What is kept of an object.
 
-    `asked` changes with its spec and its deletion, `identity` with all but its status, `links` with what concerns its
-    relatives. `service` is the ImageService that an ImageStore refers to. `settled` tells whether its status is up to
-    date and good.
+    `asked` changes with what only users write, `identity` with all but its status, `links` with what concerns its
+    relatives; None stands for what they may have read and no event has told yet. `service` is the ImageService that an
+    ImageStore refers to. `settled` tells whether its status is up to date and good.
     """
 
     key: Key
@@ -71,7 +71,7 @@ class Seen:
     service: Key | None = None
     asked: int = 0
     identity: int = 0
-    links: int = 0
+    links: int | None = 0
     settled: bool = False
 
 
@@ -117,6 +117,19 @@ class SeenObjects:
             self._own_changed(now, before, echo=echo)
         elif not echo:
             self._child_changed(now, before)
+
+    def shown(self, kind: Kind, manifest: Manifest) -> None:
+        """Take note of an answer of the API server that relatives may read before the watch tells of it.
+
+        The watch may pass over that state, and tell of a later one alone, which is like the one before: so its next
+        event wakes the relatives whatever it says.
+        """
+        if kind not in OWN_KINDS:
+            return
+        now = look(kind, manifest)
+        before = self._by_uid[kind].get(now.uid)
+        if before is not None and before.resource_version != now.resource_version and before.links != now.links:
+            self._by_uid[kind][now.uid] = replace(before, links=None)
 
     def listed(self, kind: Kind, namespace: str | None, uids: Collection[str], version: int) -> None:
         """Take note of a complete list as of `version` (`namespace` None: of the whole cluster).
@@ -213,17 +226,17 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
         return Seen(key, metadata["uid"], version, owner=_owner(key, metadata))
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     generation, deletion = metadata.get("generation"), metadata.get("deletionTimestamp")
-    asked = (generation, deletion)
+    spec_and_end = (generation, deletion)
     # Nodes hear of an ImagePrecache from its own passes, but for its end, which those of the CachePolicies tell them.
-    links = (deletion,) if kind == IMAGE_PRECACHE else (*asked, *_told_to_relatives(kind, status))
-    identity = (*asked, *(metadata.get(name) for name in ("labels", "annotations", "finalizers")))
+    links = (deletion,) if kind == IMAGE_PRECACHE else (*spec_and_end, *_told_to_relatives(kind, status))
+    asked = (*spec_and_end, metadata.get("labels"), metadata.get("annotations"))
     return Seen(
         key,
         metadata["uid"],
         version,
         service=_service(key, spec) if kind == IMAGE_STORE else None,
         asked=_fingerprint(asked),
-        identity=_fingerprint(identity),
+        identity=_fingerprint((*asked, metadata.get("finalizers"))),
         links=_fingerprint(links),
         settled=_is_settled(generation, deletion, status),
     )

@@ -7,9 +7,10 @@ import pytest
 
 from imageservice.runtime.cached import CachedKube, worth_keeping
 from imageservice.runtime.interests import Interests
-from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, POD, SECRET, Key
+from imageservice.runtime.kinds import DEPLOYMENT, IMAGE_SERVICE, IMAGE_STORE, POD, SECRET, Key
 from imageservice.runtime.kube import Conflict
 from imageservice.runtime.objects import ObjectCache
+from imageservice.runtime.seen import SeenObjects
 
 OURS = {"app.kubernetes.io/managed-by": "image-service-operator"}
 READER = Key(IMAGE_SERVICE, "ns", "glance")
@@ -53,7 +54,10 @@ class World:
     def __init__(self) -> None:
         self.server, self.interests = Server(), Interests()
         self.objects = ObjectCache(lambda kind, manifest: worth_keeping(kind, manifest, self.interests))
-        self.kube = CachedKube(self.server, self.objects, self.interests)
+        self.woken = []
+        self.seen = SeenObjects(lambda key, _urgency, _after: self.woken.append(key), self.interests)
+        self.seen.start()
+        self.kube = CachedKube(self.server, self.objects, self.interests, self.seen)
         for kind in (DEPLOYMENT, SECRET):
             self.objects.listed(kind, None, set(), 0)
 
@@ -80,7 +84,7 @@ async def test_absence_is_never_believed(world):
 
 
 async def test_before_the_first_list_nothing_is_known(world):
-    fresh = CachedKube(world.server, ObjectCache(lambda *_: True), world.interests)
+    fresh = CachedKube(world.server, ObjectCache(lambda *_: True), world.interests, world.seen)
     world.server.objects["a"] = make(1, spec="x")
     await fresh.get(DEPLOYMENT, "ns", "a")
     await fresh.get(DEPLOYMENT, "ns", "a")
@@ -101,7 +105,41 @@ async def test_after_a_conflict_the_view_is_doubted(world):
     world.server.conflicts = 1
     with pytest.raises(Conflict):
         await world.kube.apply(DEPLOYMENT, make(1, spec="wanted"), live=make(1))
+    assert [item["spec"] for item in await world.kube.list(DEPLOYMENT, "ns")] == ["stale"], "it is not taken for gone"
     assert (await world.kube.get(DEPLOYMENT, "ns", "a"))["spec"] == "fresh"
+    assert [item["spec"] for item in await world.kube.list(DEPLOYMENT, "ns")] == ["fresh"]
+
+
+async def test_what_is_doubted_and_asked_for_in_vain_is_gone(world):
+    world.objects.saw(DEPLOYMENT, make(1, spec="stale"))
+    world.server.conflicts = 1
+    with pytest.raises(Conflict):
+        await world.kube.apply(DEPLOYMENT, make(1, spec="wanted"), live=make(1))
+    assert await world.kube.get(DEPLOYMENT, "ns", "a") is None
+    assert await world.kube.list(DEPLOYMENT, "ns") == []
+
+
+async def test_relatives_that_may_have_read_an_answer_look_again_when_the_watch_passes_over_it(world):
+    def service(version, *, attached):
+        rows = [{"name": "central", "attached": attached}]
+        return make(version, "glance", spec={}, status={"stores": rows})
+
+    async def answer(_kind, manifest):
+        return manifest
+
+    world.server.apply_status = answer
+    store = make(1, "central", spec={"imageServiceRef": {"name": "glance"}})
+    for kind, manifest in ((IMAGE_STORE, store), (IMAGE_SERVICE, service(2, attached=True))):
+        world.objects.saw(kind, manifest)
+        world.seen.saw(kind, "ADDED", manifest)
+    world.woken.clear()
+    await world.kube.apply_status(IMAGE_SERVICE, service(3, attached=False))
+    await world.kube.apply_status(IMAGE_SERVICE, service(4, attached=True))
+    assert world.woken == []
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service(4, attached=True), echo=True)
+    assert world.woken == [Key(IMAGE_STORE, "ns", "central")]
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service(5, attached=True), echo=True)
+    assert world.woken == [Key(IMAGE_STORE, "ns", "central")], "once"
 
 
 async def test_a_secret_of_the_user_is_read_once_and_again_when_it_changed(world):

@@ -110,6 +110,19 @@ def test_our_own_status_wakes_nobody_and_that_of_a_stranger_is_looked_at_without
     assert world.woken() == [("ImageService/glance", Urgency.CONFIRM)]
 
 
+@pytest.mark.parametrize("change", [{"annotations": {"a": "b"}}, {"labels": {"a": "b"}}, {"generation": 2}], ids=str)
+def test_what_a_user_changed_just_before_our_write_is_looked_at(world: World, change: dict[str, Any]) -> None:
+    service = world.make(IMAGE_SERVICE, "glance")
+    world.seen.saw(IMAGE_SERVICE, "ADDED", service)
+    world.names()
+    service = world.bump(service | {"metadata": service["metadata"] | change, "status": SETTLED})
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service, echo=True)
+    assert world.woken() == [("ImageService/glance", Urgency.CHANGE)]
+    service = world.bump(service | {"metadata": service["metadata"] | {"finalizers": ["ours"]}})
+    world.seen.saw(IMAGE_SERVICE, "MODIFIED", service, echo=True)
+    assert world.names() == [], "nobody but us writes our finalizers"
+
+
 def test_an_echo_of_our_own_write_wakes_nobody_but_a_later_change_does(world: World) -> None:
     deployment = world.child(DEPLOYMENT)
     world.seen.saw(DEPLOYMENT, "ADDED", deployment, echo=True)
