@@ -138,7 +138,8 @@ async def test_idle_loops_do_not_ask_keystone(catalog: KeystoneServer) -> None:
         states = [await ensure_catalog(auth_url, catalog.admin, WANTED, OWNER, recent=recent) for _ in range(20)]
     assert [len(state.changes) for state in states] == [3] + [0] * 19
     assert len({state.service_id for state in states}) == 1
-    assert len(requests) == 6  # log in, list services; create the service, look for the region, two endpoints
+    # Log in, list services; create the service, look for the region, two endpoints; list services and endpoints again.
+    assert len(requests) == 8
 
 
 async def test_an_edited_url_is_repaired(catalog: KeystoneServer) -> None:
@@ -207,6 +208,19 @@ async def test_two_first_registrations_at_once_make_one_service(catalog: Keyston
     assert len({state.service_id for state in states}) == 1
     assert len(catalog.image_services()) == 1
     assert len(catalog.endpoints()) == 3
+
+
+async def test_two_processes_that_register_at_once_leave_nothing_twice(catalog: KeystoneServer) -> None:
+    async def register(auth_url: str) -> CatalogState:
+        with contextlib.suppress(IdentityError):  # the other took away what this one had just made: it tries again
+            return await ensure_catalog(auth_url, catalog.admin, WANTED, OWNER, recent=Recent())
+        return await ensure_catalog(auth_url, catalog.admin, WANTED, OWNER, recent=Recent())
+
+    # At different addresses they do not wait for each other.
+    async with counting_proxy(catalog) as (other_url, _):
+        await asyncio.gather(register(catalog.auth_url), register(other_url))
+    assert len(catalog.image_services()) == 1
+    assert len(catalog.endpoints()) == len(WANTED)
 
 
 async def test_an_endpoint_of_somebody_else_is_a_conflict_and_stays_as_it_is(catalog: KeystoneServer) -> None:

@@ -15,6 +15,8 @@ from imageservice.render.inputs import Credentials
 
 DEADLINE_SECONDS = 60
 """How long a whole registration may take, all its requests together."""
+MOST_LOOKS = 4
+"""How often a registration looks at most: after what it wrote, once more than it takes to find nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,21 @@ async def ensure_catalog(
 ) -> CatalogState:
     """Create or repair the service, the regions and the wanted endpoints; write nothing where all is right.
 
-    What was found right is not looked at again for a while (`recent.py`). Raises IdentityError.
+    What was found right is not looked at again for a while (`recent.py`). After a write it looks once more: another
+    process may have made the same entries at the same time, and the later of the two finds both. Raises IdentityError.
     """
     changes: list[str] = []
 
     async def ask() -> str:
         async with _turn(auth_url, admin_credentials) as keystone:
-            services, endpoints = await _observe(keystone)
-            actions = catalog.plan(services, endpoints, wanted, owner)
-            await _ensure_regions(keystone, actions, changes)
-            created = await _carry_out(keystone, actions, changes)
+            created = ""
+            for _ in range(MOST_LOOKS):
+                services, endpoints = await _observe(keystone)
+                actions = catalog.plan(services, endpoints, wanted, owner)
+                if not actions:
+                    break
+                await _ensure_regions(keystone, actions, changes)
+                created = await _carry_out(keystone, actions, changes)
             chosen = catalog.choose_service(services, endpoints)
             return chosen["id"] if chosen else created
 
