@@ -16,7 +16,7 @@ from imageservice.render.inputs import Credentials
 DEADLINE_SECONDS = 60
 """How long a whole registration may take, all its requests together."""
 MOST_LOOKS = 4
-"""How often a registration looks at most: after what it wrote, once more than it takes to find nothing to do."""
+"""How often one registration looks at the catalogue at most: it ends with the first look that finds it right."""
 
 
 @dataclass(frozen=True)

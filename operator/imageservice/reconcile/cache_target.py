@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import PROGRAMMED, CachePolicySpec, ImageService, ImageStore
+from imageservice.api.vocabulary import DATABASE_READY, RESOLVED_REFS
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.reconcile import stores
@@ -18,9 +19,6 @@ from imageservice.runtime.kinds import IMAGE_SERVICE, IMAGE_STORE
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
 from imageservice.status import conditions
-from imageservice.status.imagestore import RESOLVED_REFS
-
-DATABASE_READY = "DatabaseReady"
 
 
 @dataclass(frozen=True)

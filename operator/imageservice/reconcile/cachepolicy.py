@@ -7,6 +7,7 @@ from datetime import datetime
 from imageservice.agent_report import AgentReport, CacheUse
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import PROGRAMMED, CachePolicy, CachePolicySpec
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.errors import Blocked, Retry
 from imageservice.glance.agents import Agent, AgentError
 from imageservice.glance.fleet import Fleet
@@ -34,7 +35,6 @@ from imageservice.sensitive import Sensitive
 from imageservice.status import cachepolicy as status
 from imageservice.status import daemonset, pods
 from imageservice.status.conditions import false, true
-from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 from imageservice.status.masking import redact
 from imageservice.status.reasons import Nature, nature
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
+from imageservice.api.vocabulary import CATALOG_REGISTERED, IDENTITY_READY
 from imageservice.errors import Blocked
 from imageservice.identity.catalog import CatalogEntry, Owner
 from imageservice.identity.errors import IdentityError
@@ -17,7 +18,6 @@ from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.events import EventRecorder
 from imageservice.runtime.kinds import IMAGE_SERVICE, SECRET
 from imageservice.status.conditions import Condition, false, true
-from imageservice.status.imageservice import CATALOG_REGISTERED, IDENTITY_READY
 
 FINALIZER = "imageservice.dev/keystone-catalog"
 RELEASE_DEADLINE_SECONDS = 60.0

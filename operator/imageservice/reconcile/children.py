@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from imageservice.api.vocabulary import ACCEPTED
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import Kind
 from imageservice.runtime.kube import Forbidden, Invalid
-from imageservice.status.imageservice import ACCEPTED
 
 GARBAGE_COLLECTION_SECONDS = 2.0
 FORBIDDEN_SECONDS = 30.0

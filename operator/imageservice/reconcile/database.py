@@ -10,6 +10,7 @@ memory. The script in it asks `glance-manage db check` what is left to do, so ru
 from dataclasses import dataclass
 from datetime import datetime
 
+from imageservice.api.vocabulary import DATABASE_READY
 from imageservice.manifest import Manifest
 from imageservice.reconcile.children import ensure, is_controlled_by, prune, read_own, write
 from imageservice.reconcile.together import together
@@ -21,7 +22,6 @@ from imageservice.runtime.kinds import JOB, POD, SECRET
 from imageservice.sensitive import Sensitive
 from imageservice.status import jobs
 from imageservice.status.conditions import Condition, false
-from imageservice.status.imageservice import DATABASE_READY
 from imageservice.status.jobs import JobState
 
 RETRY_SECONDS = 20.0

@@ -9,6 +9,7 @@ from datetime import datetime
 from imageservice.agent_report import AgentFailure, AgentReport
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import READY, ImagePrecache, ImagePrecacheSpec, ImageService
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.errors import Blocked
 from imageservice.glance.agents import Agent
 from imageservice.glance.fleet import Fleet
@@ -34,7 +35,6 @@ from imageservice.sensitive import Sensitive
 from imageservice.status import conditions
 from imageservice.status import imageprecache as status
 from imageservice.status.conditions import false, true
-from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 from imageservice.status.reasons import Nature, nature
 from imageservice.status.windows import next_opening
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImageService, ImageServiceSpec
+from imageservice.api.vocabulary import ACCEPTED, API_AVAILABLE, CONFIG_RENDERED, DATABASE_READY, RESOLVED_REFS
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.reconcile import children
@@ -126,12 +127,12 @@ class ImageServiceReconciler:
         current.secrets = world.confidential
         current.world = world
         accept(spec, release, world.verdicts)
-        seen.set(true(status.ACCEPTED, "Accepted", "The spec is valid."))
+        seen.set(true(ACCEPTED, "Accepted", "The spec is valid."))
         inputs = resolve_inputs(live, spec, world, self._settings)
         current.secrets.append(token_of(inputs))
         current.default = inputs.stores[0].name
         admin = catalog_credentials(spec, world.secrets)
-        seen.set(true(status.RESOLVED_REFS, "ResolvedRefs", "All that the spec refers to is there."))
+        seen.set(true(RESOLVED_REFS, "ResolvedRefs", "All that the spec refers to is there."))
         seen.endpoints = _endpoints(spec, inputs)
         seen.selector = selector_text(api_selector(inputs.name))
         identity, _ = await together(identity_ready(spec, inputs.credentials), self._workload(current, inputs, world))
@@ -167,7 +168,7 @@ class ImageServiceReconciler:
         current.sites = sites
         workloads = Workloads(self._kube, live)
         await workloads.lay_ground(sites, _store_secrets(inputs))
-        seen.set(true(status.CONFIG_RENDERED, "Rendered", "The configuration is written."))
+        seen.set(true(CONFIG_RENDERED, "Rendered", "The configuration is written."))
         steps = DatabaseSteps(self._kube, live, inputs, current.secrets)
         caches_follow = await self._caches_follow(live, inputs)
         is_alone = caches_follow and _all_run(inputs.release, current.deployments.values(), rollout.read)
@@ -265,13 +266,13 @@ def _all_run(
 
 def _told_before(live: Manifest, edge: str | None) -> Manifest:
     """Return what was written last about the API at the centre; nothing is remembered of edges."""
-    return told(live.get("status", {}), status.API_AVAILABLE) if edge is None else {}
+    return told(live.get("status", {}), API_AVAILABLE) if edge is None else {}
 
 
 def _read_spec(live: Manifest) -> ImageServiceSpec:
     found = read(ImageService, live)
     if isinstance(found, InvalidObject):
-        raise Blocked(status.ACCEPTED, "InvalidSpec", found.message)
+        raise Blocked(ACCEPTED, "InvalidSpec", found.message)
     return found.spec
 
 
@@ -280,18 +281,18 @@ def _store_secrets(inputs: ImageServiceInputs) -> list[Manifest]:
     try:
         found = [store_secret(inputs, store) for store in inputs.stores]
     except ValueError as error:  # ours say no values
-        raise Blocked(status.CONFIG_RENDERED, "InvalidValue", str(error)) from error
+        raise Blocked(CONFIG_RENDERED, "InvalidValue", str(error)) from error
     return [secret for secret in found if secret is not None]
 
 
 def _schema(step: StepResult) -> Condition:
     if step.step == "sync":
-        return true(status.DATABASE_READY, "SchemaCurrent", "The schema is that of the release.")
-    return true(status.DATABASE_READY, "SchemaUsable", "The schema is expanded and migrated.")
+        return true(DATABASE_READY, "SchemaCurrent", "The schema is that of the release.")
+    return true(DATABASE_READY, "SchemaUsable", "The schema is expanded and migrated.")
 
 
 def _database(step: StepResult) -> Condition:
-    return step.condition or false(status.DATABASE_READY, "Preparing", "The database schema is being prepared.")
+    return step.condition or false(DATABASE_READY, "Preparing", "The database schema is being prepared.")
 
 
 def _endpoints(spec: ImageServiceSpec, inputs: ImageServiceInputs) -> dict[str, str]:

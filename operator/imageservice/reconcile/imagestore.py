@@ -10,6 +10,7 @@ from datetime import datetime
 
 from imageservice.api.reading import InvalidObject, read
 from imageservice.api.v1alpha1 import ImageService
+from imageservice.api.vocabulary import ACCEPTED, ATTACHED, CREDENTIALS_VALID, REACHABLE, RESOLVED_REFS
 from imageservice.glance.monitor import MonitorError
 from imageservice.glance.sites import SiteMonitors
 from imageservice.manifest import Manifest
@@ -115,21 +116,21 @@ class ImageStoreReconciler:
 
     async def _probe(self, seen: Observed, conditions: dict[str, Condition]) -> str:
         """Ask the pods that serve an attached store whether they reach it; return the fsid that they see."""
-        if conditions.get(status.ATTACHED, _NOT_ATTACHED).status != "True":
+        if conditions.get(ATTACHED, _NOT_ATTACHED).status != "True":
             return ""
         if seen.verdict.spec is None or not is_monitored(seen.verdict.spec):
-            conditions[status.REACHABLE] = status.not_probed("Nobody can tell for a store of this type.")
+            conditions[REACHABLE] = status.not_probed("Nobody can tell for a store of this type.")
             return ""
         try:
             reports = await self._monitors.stores(self._url(seen, at_edge=seen.verdict.is_edge))
         except MonitorError as error:
-            conditions[status.REACHABLE] = status.not_probed(f"The pods do not tell: {error.message}")
+            conditions[REACHABLE] = status.not_probed(f"The pods do not tell: {error.message}")
             return ""
         report = reports.get(seen.verdict.store_id)
         if report is None:
-            conditions[status.REACHABLE] = status.not_probed("The pods that answer do not serve the store yet.")
+            conditions[REACHABLE] = status.not_probed("The pods that answer do not serve the store yet.")
             return ""
-        conditions[status.REACHABLE] = status.reachable(report.reason, report.message)
+        conditions[REACHABLE] = status.reachable(report.reason, report.message)
         return report.fsid or ""
 
     async def _blocked(self, seen: Observed) -> Condition | None:
@@ -142,23 +143,23 @@ class ImageStoreReconciler:
         return self._settings.monitor(api_name(seen.service_name, edge), seen.live["metadata"]["namespace"])
 
 
-_NOT_ATTACHED = Condition(status.ATTACHED, "Unknown", "NotEvaluated")
+_NOT_ATTACHED = Condition(ATTACHED, "Unknown", "NotEvaluated")
 
 
 def _look_again(seen: Observed, conditions: dict[str, Condition]) -> float | None:
     if any(condition.nature is Nature.WAITING for condition in conditions.values()):
         return MISSING_SECONDS
     probed = seen.verdict.spec is not None and is_monitored(seen.verdict.spec)
-    return PROBE_SECONDS if probed and status.REACHABLE in conditions else None
+    return PROBE_SECONDS if probed and REACHABLE in conditions else None
 
 
 def judge(seen: Observed) -> list[Condition]:
     """Return the conditions of a store, as far as they can be judged without asking its pods."""
     problem = seen.verdict.problem
     found = [
-        true(status.ACCEPTED, "Accepted", "The spec is valid."),
-        true(status.RESOLVED_REFS, "ResolvedRefs", "All that the spec refers to is there."),
-        true(status.CREDENTIALS_VALID, "CredentialsValid", "The credentials have the right form, or none are needed."),
+        true(ACCEPTED, "Accepted", "The spec is valid."),
+        true(RESOLVED_REFS, "ResolvedRefs", "All that the spec refers to is there."),
+        true(CREDENTIALS_VALID, "CredentialsValid", "The credentials have the right form, or none are needed."),
     ]
     if problem:
         order = [condition.type for condition in found]
@@ -169,7 +170,7 @@ def judge(seen: Observed) -> list[Condition]:
         return [*told, attached] if at > 0 and attached.status == "True" else told
     if seen.service is None:
         message = f"There is no ImageService `{seen.service_name}` in this namespace (spec.imageServiceRef). Create it."
-        return [found[0], false(status.RESOLVED_REFS, "ImageServiceNotFound", message)]
+        return [found[0], false(RESOLVED_REFS, "ImageServiceNotFound", message)]
     return [*found, status.attached(seen.service, seen.verdict.name, is_edge=seen.verdict.is_edge)]
 
 

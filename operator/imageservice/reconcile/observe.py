@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageservice.api.v1alpha1 import ImageServiceSpec
+from imageservice.api.vocabulary import ACCEPTED
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile import resolve, store_credentials, stores
@@ -21,7 +22,6 @@ from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import CONFIG_MAP, IMAGE_STORE, PERSISTENT_VOLUME_CLAIM, SECRET, Kind
 from imageservice.runtime.settings import Settings
 from imageservice.sensitive import Sensitive
-from imageservice.status.imageservice import ACCEPTED
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from imageservice.api.v1alpha1 import DatabaseSecretReference
+from imageservice.api.vocabulary import RESOLVED_REFS
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.render.inputs import ApplicationCredential, Credentials, PasswordCredential
 from imageservice.sensitive import Sensitive
-from imageservice.status.imageservice import RESOLVED_REFS
 
 # What the Glance images bring a driver for; SQLite is for one process on one node.
 DATABASE_SCHEMES = ("mysql+pymysql", "postgresql+psycopg2")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imageservice.api.vocabulary import CONFIG_RENDERED
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.reconcile import children
@@ -22,7 +23,6 @@ from imageservice.runtime.cached import CachedKube
 from imageservice.runtime.kinds import DEPLOYMENT, POD_DISRUPTION_BUDGET, SECRET, SERVICE
 from imageservice.sensitive import Sensitive
 from imageservice.status import rollout
-from imageservice.status.imageservice import CONFIG_RENDERED
 from imageservice.status.masking import redact
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 from imageservice.api.v1alpha1 import ImageServiceSpec
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile.stores import SHARED_ACCESS_MODE, claim_name
 from imageservice.render.imports import staging_claim
-from imageservice.status.imageservice import ACCEPTED, RESOLVED_REFS
 
 FIELD = "spec.imports.staging.persistentVolumeClaim.claimName"
 

@@ -16,6 +16,7 @@ from imageservice.api.v1alpha1 import (
     ImageStore,
     ImageStoreSpec,
 )
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.errors import Blocked
 from imageservice.manifest import Manifest
 from imageservice.reconcile.store_credentials import MEMBERS, Found
@@ -24,7 +25,6 @@ from imageservice.render.inputs import KeptFiles, StoreCredentials, StoreInputs
 from imageservice.render.options import check_store_options, reserved_store_ids
 from imageservice.status import conditions
 from imageservice.status.imageservice import StoreState
-from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 
 SHARED_ACCESS_MODE = "ReadWriteMany"
 FINALIZER = "imageservice.dev/image-data"

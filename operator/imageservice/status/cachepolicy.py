@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from imageservice.agent_report import CacheUse
 from imageservice.api.v1alpha1 import CONFLICTED, EFFECTIVE, MOST_BYTES, MOST_COUNTED, PROGRAMMED
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.manifest import Manifest
 from imageservice.status.conditions import Condition, complete, false, merge, summarise, true
 from imageservice.status.daemonset import NodeCounts
-from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 from imageservice.status.pods import Problem
 
 ORDER = (ACCEPTED, RESOLVED_REFS, PROGRAMMED)

@@ -8,11 +8,11 @@ from itertools import islice
 
 from imageservice.agent_report import AgentFailure, AgentReport, ImageReason, ImageReport, ImageState
 from imageservice.api.v1alpha1 import MAX_FAILING_NODES, MAX_IMAGE_ROWS, MOST_BYTES
+from imageservice.api.vocabulary import ACCEPTED, RESOLVED_REFS
 from imageservice.found_images import FoundImage
 from imageservice.manifest import Manifest
 from imageservice.sensitive import Sensitive
 from imageservice.status.conditions import Condition, complete, false, merge, shorten, summarise, true
-from imageservice.status.imagestore import ACCEPTED, RESOLVED_REFS
 from imageservice.status.masking import redact
 
 ORDER = (ACCEPTED, RESOLVED_REFS)

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageservice.api.v1alpha1 import MAX_STORES
+from imageservice.api.vocabulary import (
+    ACCEPTED,
+    API_AVAILABLE,
+    CATALOG_REGISTERED,
+    CONFIG_RENDERED,
+    DATABASE_READY,
+    IDENTITY_READY,
+    RESOLVED_REFS,
+)
 from imageservice.manifest import Manifest
 from imageservice.status import rollout, sites
 from imageservice.status.conditions import Condition, complete, merge, summarise
-
-ACCEPTED = "Accepted"
-RESOLVED_REFS = "ResolvedRefs"
-DATABASE_READY = "DatabaseReady"
-CONFIG_RENDERED = "ConfigRendered"
-IDENTITY_READY = "IdentityReady"
-CATALOG_REGISTERED = "CatalogRegistered"
-API_AVAILABLE = rollout.API_AVAILABLE
 
 ORDER = (ACCEPTED, RESOLVED_REFS, CONFIG_RENDERED, DATABASE_READY, IDENTITY_READY, API_AVAILABLE, CATALOG_REGISTERED)
 

@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 
 from imageservice.api.v1alpha1 import DELETION_BLOCKED
+from imageservice.api.vocabulary import ACCEPTED, ATTACHED, CREDENTIALS_VALID, REACHABLE, RESOLVED_REFS
 from imageservice.manifest import Manifest
 from imageservice.status import conditions
 from imageservice.status.conditions import Condition, complete, false, merge, summarise, true
 
-ACCEPTED = "Accepted"
-RESOLVED_REFS = "ResolvedRefs"
-CREDENTIALS_VALID = "CredentialsValid"
-ATTACHED = "Attached"
-REACHABLE = "Reachable"
 ORDER = (ACCEPTED, RESOLVED_REFS, CREDENTIALS_VALID, ATTACHED, REACHABLE)
 
 

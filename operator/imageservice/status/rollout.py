@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from imageservice.api.vocabulary import API_AVAILABLE
 from imageservice.manifest import Manifest
 from imageservice.status.conditions import Condition, false, true
 from imageservice.status.pods import Problem
 
-API_AVAILABLE = "ApiAvailable"
 SETTLING_SECONDS = 60.0
 """How long pods may take to get ready, after a scaling for example, before their absence is called a fault."""
 

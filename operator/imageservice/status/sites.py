@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from imageservice.api.vocabulary import API_AVAILABLE
 from imageservice.errors import Blocked, Retry
 from imageservice.manifest import Manifest
 from imageservice.status import rollout
@@ -31,7 +32,7 @@ class SiteState:
     def available(self, now: datetime) -> Condition:
         """Return the condition ApiAvailable of this site alone."""
         if self.trouble is not None:
-            return Condition(rollout.API_AVAILABLE, "False", self.trouble.reason, self.trouble.message)
+            return Condition(API_AVAILABLE, "False", self.trouble.reason, self.trouble.message)
         return rollout.api_available(self.deployment, self.problem, now)
 
 
