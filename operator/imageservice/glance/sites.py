@@ -9,6 +9,7 @@ from typing import Self
 
 import aiohttp
 
+from imageservice.expiring import Expiring
 from imageservice.found_images import Found
 from imageservice.glance import answers, monitor
 from imageservice.glance.lookup import Query, lookup
@@ -24,7 +25,6 @@ LOOKUP_FRESH_SECONDS = 25.0
 
 @dataclass(frozen=True)
 class _Outcome:
-    until: float
     reports: dict[str, StoreReport] | None
     failure: tuple[Reason, str] | None  # not the exception: its frames would be kept with it
 
@@ -44,10 +44,9 @@ class SiteMonitors:
 
     def __init__(self, *, fresh_seconds: float = FRESH_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh_seconds = fresh_seconds
-        self._clock = clock
-        self._outcomes: dict[str, _Outcome] = {}
+        self._outcomes: Expiring[str, _Outcome] = Expiring(clock)
         self._requests: dict[str, asyncio.Task[_Outcome]] = {}
-        self._found: dict[tuple[str, str, str], tuple[float, list[Found]]] = {}
+        self._found: Expiring[tuple[str, str, str], list[Found]] = Expiring(clock)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,8 +63,6 @@ class SiteMonitors:
 
     async def stores(self, url: str) -> dict[str, StoreReport]:
         """Return what the monitor at `url` says of its stores, at most `fresh_seconds` old. Raises MonitorError."""
-        now = self._clock()
-        self._outcomes = {known: outcome for known, outcome in self._outcomes.items() if outcome.until > now}
         outcome = self._outcomes.get(url)
         if outcome is None:
             # Shielded: one who gives up must not take the answer from the others.
@@ -82,12 +79,11 @@ class SiteMonitors:
         A process in the pod asks the database for it, so what was told is told again for a while; a failure is not.
         """
         key = (url, token.reveal(), json.dumps(list(queries), sort_keys=True))
-        now = self._clock()
-        self._found = {known: found for known, found in self._found.items() if found[0] > now}
-        if key not in self._found:
+        found = self._found.get(key)
+        if found is None:
             found = await lookup(self._open_session(), url, token, queries)
-            self._found[key] = (self._clock() + LOOKUP_FRESH_SECONDS, found)
-        return self._found[key][1]
+            self._found.put(key, found, LOOKUP_FRESH_SECONDS)
+        return found
 
     def _request(self, url: str) -> asyncio.Task[_Outcome]:
         request = self._requests[url] = asyncio.create_task(self._ask(url), name=f"store monitor {url}")
@@ -100,13 +96,11 @@ class SiteMonitors:
             reports = await monitor.stores(self._open_session(), url)
         except MonitorError as error:
             failure = (error.reason, error.message)
-        outcome = self._outcomes[url] = _Outcome(self._clock() + self._fresh_seconds, reports, failure)
+        outcome = _Outcome(reports, failure)
+        self._outcomes.put(url, outcome, self._fresh_seconds)
         return outcome
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("outside of the context")
         return self._session
-
-    def __len__(self) -> int:
-        return len(self._outcomes)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from imageservice.expiring import Expiring
 from imageservice.identity.errors import IdentityError, Reason
 from imageservice.render.inputs import ApplicationCredential, Credentials
 
@@ -19,7 +20,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Outcome(Generic[T]):
-    until: float
     value: T | None
     failure: tuple[Reason, str] | None  # not the exception: its frames would keep the credentials alive
 
@@ -36,34 +36,29 @@ class Recent(Generic[T]):
     ) -> None:
         self._fresh_seconds = fresh_seconds
         self._failure_seconds = failure_seconds
-        self._clock = clock
-        self._outcomes: dict[str, _Outcome[T]] = {}
+        self._outcomes: Expiring[str, _Outcome[T]] = Expiring(clock)
 
     async def get(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the outcome under `key` while it holds, an error included; otherwise ask, and keep the outcome."""
-        now = self._clock()
-        self._outcomes = {known: outcome for known, outcome in self._outcomes.items() if outcome.until > now}
         outcome = self._outcomes.get(key)
         if outcome is None:
-            outcome = await self._ask(ask)
-            self._outcomes[key] = outcome
+            outcome = await _ask(ask)
+            seconds = self._fresh_seconds if outcome.failure is None else self._failure_seconds
+            self._outcomes.put(key, outcome, seconds)
         if outcome.failure is not None:
             raise IdentityError(*outcome.failure)
         return outcome.value  # type: ignore[return-value]  # None only where T is None
 
-    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> _Outcome[T]:
-        try:
-            value = await ask()
-        except IdentityError as error:
-            return _Outcome(self._clock() + self._failure_seconds, None, (error.reason, error.message))
-        return _Outcome(self._clock() + self._fresh_seconds, value, None)
-
     def clear(self) -> None:
         """Forget everything: the next `get` of any key asks."""
-        self._outcomes = {}
+        self._outcomes.clear()
 
-    def __len__(self) -> int:
-        return len(self._outcomes)
+
+async def _ask(ask: Callable[[], Awaitable[T]]) -> _Outcome[T]:
+    try:
+        return _Outcome(await ask(), None)
+    except IdentityError as error:
+        return _Outcome(None, (error.reason, error.message))
 
 
 def key_of(auth_url: str, credentials: Credentials, *parts: object) -> str:

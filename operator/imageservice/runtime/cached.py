@@ -31,7 +31,7 @@ class CachedKube:
         return self._objects.synced(kind, namespace)
 
     def known(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the object if it is known, without a request."""
+        """Return the object as it was seen last, without a request; None where no watch has shown it."""
         return self._objects.get(kind, namespace, name) if self.synced(kind, namespace) else None
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
@@ -39,7 +39,7 @@ class CachedKube:
         if kind in METADATA_KINDS:
             self._interests.note(Key(kind, namespace, name))
         known = self.known(kind, namespace, name)
-        if known is not None:
+        if known is not None and not self._objects.is_doubted(kind, namespace, name):
             return known
         found = await self._kube.get(kind, namespace, name)
         if found is None:
@@ -80,7 +80,7 @@ class CachedKube:
         """Return type and metadata of our children in a namespace that match the labels."""
         if not self.synced(kind, namespace):
             return await self._kube.list(kind, namespace, labels=labels)
-        return _matching(self._objects.all(kind, namespace), labels)
+        return _matching(self._objects.all_metadata(kind, namespace), labels)
 
     async def nodes(self, labels: str | None = None) -> builtins.list[Manifest]:
         """Return type and metadata of the nodes that match labels like `a=b,c=d`, asked for: they are not watched."""

@@ -12,7 +12,7 @@ dictionaries: the Secrets of one ImageService alone hold 60 kB of programs.
 
 import json
 import zlib
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -39,10 +39,15 @@ class Sight(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
+    """What is kept of an object: its type and metadata apart from the rest, for most of those who list look at no more.
+
+    `content` is None where no more than the metadata is known.
+    """
+
     uid: str
     version: int
-    content: bytes
-    whole: bool
+    about: bytes
+    content: bytes | None
 
 
 class ObjectCache:
@@ -50,10 +55,10 @@ class ObjectCache:
 
     def __init__(self, keeps: Callable[[Kind, Manifest], bool]) -> None:
         self._keeps = keeps
-        self._objects: dict[Kind, dict[tuple[str, str], _Stored]] = defaultdict(dict)
+        self._homes: dict[tuple[Kind, str], dict[str, _Stored]] = {}
         self._deleted: OrderedDict[str, int] = OrderedDict()
-        self._vacated: OrderedDict[tuple[Kind, tuple[str, str]], None] = OrderedDict()
-        self._doubted: set[tuple[Kind, tuple[str, str]]] = set()
+        self._vacated: OrderedDict[Key, None] = OrderedDict()
+        self._doubted: set[Key] = set()
         self._listed: set[tuple[Kind, str | None]] = set()
 
     def synced(self, kind: Kind, namespace: str) -> bool:
@@ -61,65 +66,72 @@ class ObjectCache:
         return (kind, None) in self._listed or (kind, namespace) in self._listed
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the whole object; None where it is not known, or not wholly, or is doubted."""
-        stored = self._objects[kind].get((namespace, name))
-        doubted = (kind, (namespace, name)) in self._doubted
-        return None if stored is None or not stored.whole or doubted else _load(stored)
+        """Return the whole object; None where it is not known, or not wholly."""
+        stored = self._find(Key(kind, namespace, name))
+        return None if stored is None or stored.content is None else _load(stored)
 
     def has(self, kind: Kind, namespace: str, name: str) -> bool:
         """Tell whether the object is known, be it only by its metadata."""
-        return (namespace, name) in self._objects[kind]
+        return self._find(Key(kind, namespace, name)) is not None
 
     def was_there(self, kind: Kind, namespace: str, name: str) -> bool:
         """Tell whether an object of this name was known and is gone: somebody may have put another in its place."""
-        return (kind, (namespace, name)) in self._vacated
+        return Key(kind, namespace, name) in self._vacated
 
-    def all(self, kind: Kind, namespace: str | None) -> list[Manifest]:
-        """Return all known objects, of those whose content is not watched only type and metadata."""
-        found = self._objects[kind].items()
-        return [_load(stored) for (home, _), stored in found if namespace in (None, home)]
+    def all(self, kind: Kind, namespace: str) -> list[Manifest]:
+        """Return all known objects of a namespace, of those whose content is not watched only type and metadata."""
+        return [_load(stored) for stored in self._homes.get((kind, namespace), {}).values()]
+
+    def all_metadata(self, kind: Kind, namespace: str) -> list[Manifest]:
+        """Return type and metadata of all known objects of a namespace."""
+        return [_unpack(stored.about) for stored in self._homes.get((kind, namespace), {}).values()]
 
     def saw(self, kind: Kind, manifest: Manifest, *, deleted: bool = False, whole: bool = True) -> Sight:
         """Take note of an object in a list or an event. `whole`: it came with its content, not its metadata alone."""
         metadata = manifest["metadata"]
-        uid, version, name = metadata["uid"], version_of(metadata), _name(metadata)
-        before = self._objects[kind].get(name)
+        uid, version, key = metadata["uid"], version_of(metadata), _key(kind, metadata)
+        before = self._find(key)
         if deleted:
             if before is not None and before.uid == uid and version < before.version:
                 return Sight.OUTDATED
             known = self._is_gone(uid, version)
-            self._forget(kind, name, uid, version)
+            self._forget(key, uid, version)
             return Sight.KNOWN if known and before is None else Sight.NEWS
         if self._is_gone(uid, version) or (before is not None and version < before.version):
             return Sight.OUTDATED
         if before is not None and (before.uid, before.version) == (uid, version):
             return Sight.KNOWN
-        self._keep(kind, manifest, whole=whole)
+        self._keep(key, manifest, whole=whole)
         return Sight.NEWS
 
     def read(self, kind: Kind, manifest: Manifest) -> bool:
         """Take note of an object that the API server answered a read or a write with; tell whether it is the newest."""
         metadata = manifest["metadata"]
-        before, version = self._objects[kind].get(_name(metadata)), version_of(metadata)
+        key, version = _key(kind, metadata), version_of(metadata)
+        before = self._find(key)
         if self._is_gone(metadata["uid"], version) or (before is not None and before.version > version):
             return False
-        self._keep(kind, manifest, whole=True)
+        self._keep(key, manifest, whole=True)
         return True
 
     def deleted(self, kind: Kind, manifest: Manifest) -> None:
         """Take note of an object that we deleted: from now on it is not believed to be there."""
         metadata = manifest["metadata"]
-        self._forget(kind, _name(metadata), metadata["uid"], version_of(metadata))
+        self._forget(_key(kind, metadata), metadata["uid"], version_of(metadata))
+
+    def is_doubted(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Tell whether an object was found to be no longer as it is known, and nothing newer was told since."""
+        return Key(kind, namespace, name) in self._doubted
 
     def doubt(self, kind: Kind, namespace: str, name: str) -> None:
-        """Have the next read of an object ask the API server. Among others it is still seen as it was."""
-        if (namespace, name) in self._objects[kind]:
-            self._doubted.add((kind, (namespace, name)))
+        """Note that an object is no longer as it is known: whoever is to act on it asks the API server before."""
+        if self.has(kind, namespace, name):
+            self._doubted.add(Key(kind, namespace, name))
 
     def absent(self, kind: Kind, namespace: str, name: str) -> None:
         """Take note that the API server was asked for an object and has none of this name: a doubted one is gone."""
-        if (kind, (namespace, name)) in self._doubted:
-            self._drop(kind, (namespace, name))
+        if self.is_doubted(kind, namespace, name):
+            self._drop(Key(kind, namespace, name))
 
     def listed(self, kind: Kind, namespace: str | None, uids: Collection[str], version: int) -> list[Key]:
         """Take note of a complete list as of `version`, and return what is gone: known, older, and not in it.
@@ -128,47 +140,58 @@ class ObjectCache:
         """
         self._listed.add((kind, namespace))
         gone = [
-            (name, stored.uid)
-            for name, stored in self._objects[kind].items()
-            if namespace in (None, name[0]) and stored.uid not in uids and stored.version <= version
+            (Key(kind, home, name), stored.uid)
+            for (one, home), found in self._homes.items()
+            if one == kind and namespace in (None, home)
+            for name, stored in found.items()
+            if stored.uid not in uids and stored.version <= version
         ]
-        for name, uid in gone:
-            self._forget(kind, name, uid, version)
-        return [Key(kind, *name) for name, _ in gone]
+        for key, uid in gone:
+            self._forget(key, uid, version)
+        return [key for key, _ in gone]
 
     def __len__(self) -> int:
         """Return how many objects are kept."""
-        return sum(map(len, self._objects.values()))
+        return sum(map(len, self._homes.values()))
 
-    def _keep(self, kind: Kind, manifest: Manifest, *, whole: bool) -> None:
-        metadata = manifest["metadata"]
-        self._doubted.discard((kind, _name(metadata)))
-        if not self._keeps(kind, manifest):
-            self._drop(kind, _name(metadata))
+    def _find(self, key: Key) -> _Stored | None:
+        return self._homes.get((key.kind, key.namespace), {}).get(key.name)
+
+    def _keep(self, key: Key, manifest: Manifest, *, whole: bool) -> None:
+        self._doubted.discard(key)
+        if not self._keeps(key.kind, manifest):
+            self._drop(key)
             return
-        content = {**kind.complete(manifest), "metadata": {**metadata, "managedFields": None}}
-        del content["metadata"]["managedFields"]
-        packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), _FASTEST)
-        self._objects[kind][_name(metadata)] = _Stored(metadata["uid"], version_of(metadata), packed, whole)
+        content = dict(key.kind.complete(manifest))
+        about = {name: content.pop(name) for name in ("apiVersion", "kind", "metadata")}
+        about["metadata"] = {name: value for name, value in about["metadata"].items() if name != "managedFields"}
+        stored = _Stored(
+            about["metadata"]["uid"], version_of(about["metadata"]), _pack(about), _pack(content) if whole else None
+        )
+        self._homes.setdefault((key.kind, key.namespace), {})[key.name] = stored
 
     def _is_gone(self, uid: str, version: int) -> bool:
         """Tell whether the object was deleted after it had this version."""
         return version <= self._deleted.get(uid, -1)
 
-    def _forget(self, kind: Kind, name: tuple[str, str], uid: str, version: int) -> None:
+    def _forget(self, key: Key, uid: str, version: int) -> None:
         self._deleted[uid] = max(version, self._deleted.get(uid, -1))
         while len(self._deleted) > _REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
-        stored = self._objects[kind].get(name)
+        stored = self._find(key)
         if stored is not None and stored.uid == uid:
-            self._drop(kind, name)
-            self._vacated[kind, name] = None
+            self._drop(key)
+            self._vacated[key] = None
             while len(self._vacated) > _REMEMBERED_DELETIONS:
                 self._vacated.popitem(last=False)
 
-    def _drop(self, kind: Kind, name: tuple[str, str]) -> None:
-        self._objects[kind].pop(name, None)
-        self._doubted.discard((kind, name))
+    def _drop(self, key: Key) -> None:
+        home = (key.kind, key.namespace)
+        found = self._homes.get(home, {})
+        found.pop(key.name, None)
+        if not found:
+            self._homes.pop(home, None)
+        self._doubted.discard(key)
 
 
 def version_of(metadata: dict[str, Any]) -> int:
@@ -177,10 +200,19 @@ def version_of(metadata: dict[str, Any]) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _name(metadata: dict[str, Any]) -> tuple[str, str]:
-    return metadata.get("namespace", ""), metadata["name"]
+def _key(kind: Kind, metadata: dict[str, Any]) -> Key:
+    return Key(kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def _pack(content: Manifest) -> bytes:
+    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), _FASTEST)
+
+
+def _unpack(packed: bytes) -> Manifest:
+    manifest: Manifest = json.loads(zlib.decompress(packed))
+    return manifest
 
 
 def _load(stored: _Stored) -> Manifest:
-    manifest: Manifest = json.loads(zlib.decompress(stored.content))
-    return manifest
+    about = _unpack(stored.about)
+    return about if stored.content is None else about | _unpack(stored.content)

@@ -226,10 +226,7 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
         return Seen(key, metadata["uid"], version, owner=_owner(key, metadata))
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     generation, deletion = metadata.get("generation"), metadata.get("deletionTimestamp")
-    spec_and_end = (generation, deletion)
-    # Nodes hear of an ImagePrecache from its own passes, but for its end, which those of the CachePolicies tell them.
-    links = (deletion,) if kind == IMAGE_PRECACHE else (*spec_and_end, *_told_to_relatives(kind, status))
-    asked = (*spec_and_end, metadata.get("labels"), metadata.get("annotations"))
+    asked = (generation, deletion, metadata.get("labels"), metadata.get("annotations"))
     return Seen(
         key,
         metadata["uid"],
@@ -237,13 +234,20 @@ def look(kind: Kind, manifest: Manifest) -> Seen:
         service=_service(key, spec) if kind == IMAGE_STORE else None,
         asked=_fingerprint(asked),
         identity=_fingerprint((*asked, metadata.get("finalizers"))),
-        links=_fingerprint(links),
+        links=_fingerprint(_told_to_relatives(kind, generation, deletion, status)),
         settled=_is_settled(generation, deletion, status),
     )
 
 
-def _told_to_relatives(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]:
-    """Return what of the status of an object those read that depend on it."""
+def _told_to_relatives(kind: Kind, generation: object, deletion: object, status: dict[str, Any]) -> tuple[object, ...]:
+    """Return what of an object those read that depend on it: its spec, whether it ends, and parts of its status."""
+    if kind == IMAGE_PRECACHE:
+        # Nodes hear of it from its own passes, but for its end, which those of the CachePolicies tell them.
+        return (deletion,)
+    return generation, deletion, *_told_by_status(kind, status)
+
+
+def _told_by_status(kind: Kind, status: dict[str, Any]) -> tuple[object, ...]:
     if kind == IMAGE_SERVICE:
         schema = (status.get("release"), conditions.told(status, "DatabaseReady").get("status"))
         # Caches wait until what is said of the schema is said of the newest spec.

@@ -106,6 +106,7 @@ async def test_after_a_conflict_the_view_is_doubted(world):
     with pytest.raises(Conflict):
         await world.kube.apply(DEPLOYMENT, make(1, spec="wanted"), live=make(1))
     assert [item["spec"] for item in await world.kube.list(DEPLOYMENT, "ns")] == ["stale"], "it is not taken for gone"
+    assert world.kube.known(DEPLOYMENT, "ns", "a")["spec"] == "stale", "nor by those who only look at it"
     assert (await world.kube.get(DEPLOYMENT, "ns", "a"))["spec"] == "fresh"
     assert [item["spec"] for item in await world.kube.list(DEPLOYMENT, "ns")] == ["fresh"]
 

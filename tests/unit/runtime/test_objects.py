@@ -79,6 +79,19 @@ def test_metadata_alone_is_no_object_but_tells_that_the_content_is_outdated(obje
     assert [item["metadata"]["name"] for item in objects.all(SECRET, "ns")] == ["a"]
 
 
+def test_those_who_list_may_have_no_more_than_type_and_metadata(objects):
+    objects.saw(DEPLOYMENT, make(1, spec="x"))
+    objects.saw(DEPLOYMENT, make(1, "b", "two", spec="y"))
+    [one, two] = objects.all_metadata(DEPLOYMENT, "ns")
+    assert one == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": objects.get(DEPLOYMENT, "ns", "a")["metadata"],
+    }
+    assert two["metadata"]["name"] == "b"
+    assert objects.all_metadata(DEPLOYMENT, "elsewhere") == []
+
+
 def test_a_list_tells_what_is_gone_but_not_of_what_is_newer_or_elsewhere(objects):
     objects.saw(DEPLOYMENT, make(1, "gone", "u1"))
     objects.saw(DEPLOYMENT, make(9, "newer", "u2"))
@@ -88,7 +101,7 @@ def test_a_list_tells_what_is_gone_but_not_of_what_is_newer_or_elsewhere(objects
     assert not objects.synced(DEPLOYMENT, "ns")
     assert objects.listed(DEPLOYMENT, "ns", {"u3"}, 5) == [Key(DEPLOYMENT, "ns", "gone")]
     assert objects.synced(DEPLOYMENT, "ns")
-    assert sorted(item["metadata"]["name"] for item in objects.all(DEPLOYMENT, None)) == ["listed", "newer"]
+    assert sorted(item["metadata"]["name"] for item in objects.all(DEPLOYMENT, "ns")) == ["listed", "newer"]
 
 
 def test_what_we_deleted_or_doubt_is_not_believed_to_be_there(objects):
@@ -97,9 +110,10 @@ def test_what_we_deleted_or_doubt_is_not_believed_to_be_there(objects):
     assert objects.get(DEPLOYMENT, "ns", "a") is None
     objects.saw(DEPLOYMENT, make(2, uid="two"))
     objects.doubt(DEPLOYMENT, "ns", "a")
-    assert objects.get(DEPLOYMENT, "ns", "a") is None
+    assert objects.is_doubted(DEPLOYMENT, "ns", "a")
     objects.read(DEPLOYMENT, make(2, uid="two", spec="asked"))
     assert spec(objects) == "asked"
+    assert not objects.is_doubted(DEPLOYMENT, "ns", "a")
 
 
 def test_what_is_not_worth_keeping_is_not_kept():
