@@ -22,6 +22,8 @@ from bench.timeline import Role, Sight, came_back
 QUIET_SECONDS = 6.0
 """After that long without a request (leadership aside) the operator is taken to have finished: it polls every 5 s."""
 QUIET_LIMIT_SECONDS = 180.0
+_AT_REST_SECONDS = 4.0
+_AT_REST_LIMIT_SECONDS = 300.0
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _TELL_SECONDS = 10.0
@@ -187,7 +189,7 @@ class Run:
     # -- instances -------------------------------------------------------------------------------------------------
 
     async def prepare(self, count: int) -> None:
-        """Make namespaces for that many more instances."""
+        """Make namespaces for that many more instances, and let the cluster's controllers finish what they do there."""
         names = [f"bench-{self._made + number:04}" for number in range(1, count + 1)]
         self.say(f"preparing {count} namespaces")
 
@@ -196,8 +198,20 @@ class Run:
                 await self.api.create(manifest)
 
         await each(one(self._made + number, name) for number, name in enumerate(names))
+        await self._at_rest(names)
         self._made += count
         self._free += names
+
+    async def _at_rest(self, namespaces: Sequence[str]) -> None:
+        """Wait until nothing moves there: controllers bind hundreds of claims for a minute and a half."""
+        deadline = time.monotonic() + _AT_REST_LIMIT_SECONDS
+        before: dict[str, str] = {}
+        while (now := await self.versions(namespaces)) != before:
+            if time.monotonic() > deadline:
+                raise Problem(f"what was prepared still moves: {', '.join(moved(before, now)[:5])}")
+            self.say(f"waiting for {len(moved(before, now))} prepared objects to come to rest")
+            before = now
+            await asyncio.sleep(_AT_REST_SECONDS)
 
     def take(self, count: int) -> list[str]:
         """Return prepared namespaces that no instance has been in."""
