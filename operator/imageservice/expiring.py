@@ -1,9 +1,8 @@
 """Values that hold for a while, by key."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
-
-_FEW = 64
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -12,14 +11,14 @@ V = TypeVar("V")
 class Expiring(Generic[K, V]):
     """A value for each key until its time is over. `clock` counts seconds.
 
-    Looking one up takes as long with thousands of keys as with one. What is over is thrown away whenever there are
-    twice as many as were left the last time, so at most half of what is kept is of no use.
+    Looking one up takes as long with thousands of keys as with one. What is over is thrown away with the next `put`,
+    or, behind a value that holds longer, when that one is over too.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._kept: dict[K, tuple[float, V]] = {}
-        self._most = _FEW
+        self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        """With the time when each is over; what was put first is in front."""
 
     def get(self, key: K) -> V | None:
         """Return the value that holds, None where none does."""
@@ -28,9 +27,11 @@ class Expiring(Generic[K, V]):
 
     def put(self, key: K, value: V, seconds: float) -> None:
         """Have `value` hold for so many seconds from now."""
-        self._kept[key] = (self._clock() + seconds, value)
-        if len(self._kept) > self._most:
-            self._throw_away()
+        now = self._clock()
+        while self._kept and self._kept[oldest := next(iter(self._kept))][0] <= now:
+            del self._kept[oldest]
+        self._kept[key] = (now + seconds, value)
+        self._kept.move_to_end(key)
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -39,8 +40,3 @@ class Expiring(Generic[K, V]):
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._kept)
-
-    def _throw_away(self) -> None:
-        now = self._clock()
-        self._kept = {key: entry for key, entry in self._kept.items() if entry[0] > now}
-        self._most = max(_FEW, 2 * len(self._kept))

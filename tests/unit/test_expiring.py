@@ -50,4 +50,17 @@ def test_what_is_over_does_not_pile_up_and_what_holds_is_never_lost(clock, alive
         values.put(number, number, alive)
         most = max(most, len(values))
         assert values.get(number - alive + 1) == (number - alive + 1 if number >= alive - 1 else None)
-    assert most <= max(65, 2 * alive + 1)
+    assert most == alive
+
+
+def test_what_is_over_behind_a_value_that_holds_longer_goes_with_it(clock):
+    values: Expiring[str, int] = Expiring(clock)
+    values.put("long", 1, 100)
+    values.put("short", 2, 10)
+    clock.now = 50.0
+    values.put("new", 3, 100)
+    assert values.get("short") is None
+    clock.now = 100.0
+    values.put("newer", 4, 100)
+    assert len(values) == 2
+    assert values.get("new") == 3

@@ -104,3 +104,6 @@ class SiteMonitors:
         if self._session is None:
             raise RuntimeError("outside of the context")
         return self._session
+
+    def __len__(self) -> int:
+        return len(self._outcomes)

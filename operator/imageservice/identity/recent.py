@@ -53,6 +53,9 @@ class Recent(Generic[T]):
         """Forget everything: the next `get` of any key asks."""
         self._outcomes.clear()
 
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
 
 async def _ask(ask: Callable[[], Awaitable[T]]) -> _Outcome[T]:
     try:

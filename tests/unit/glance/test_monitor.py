@@ -204,6 +204,16 @@ async def test_one_silent_site_holds_up_no_other_and_the_end_waits_for_none() ->
         silent.free.set()
 
 
+async def test_sites_that_nobody_asks_about_any_more_are_forgotten() -> None:
+    world = Site()
+    async with site(world.answer) as url, world.monitors as monitors:
+        for number in range(20):
+            await monitors.stores(f"{url}/{number}")
+        world.now = 11
+        await monitors.stores(url)
+        assert len(monitors) == 1
+
+
 async def test_counts_are_never_old() -> None:
     counts = iter((5, 4))
 

@@ -48,6 +48,14 @@ async def test_a_failure_holds_for_a_short_time_only() -> None:
     assert await world.at(10) == "answer 2"
 
 
+async def test_what_is_outdated_is_dropped() -> None:
+    world = World()
+    for number in range(100):
+        await world.at(0, key=str(number))
+    await world.at(301)
+    assert len(world.recent) == 1
+
+
 async def test_nothing_is_known_after_clear() -> None:
     world = World()
     await world.at(0)
