@@ -31,7 +31,7 @@ class CachedKube:
         return self._objects.synced(kind, namespace)
 
     def known(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the object as it was seen last, without a request; None where no watch has shown it."""
+        """Return the object as it was seen last, without a request; None where it is not known, or not wholly."""
         return self._objects.get(kind, namespace, name) if self.synced(kind, namespace) else None
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:

@@ -12,7 +12,7 @@ dictionaries: the Secrets of one ImageService alone hold 60 kB of programs.
 
 import json
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -55,7 +55,8 @@ class ObjectCache:
 
     def __init__(self, keeps: Callable[[Kind, Manifest], bool]) -> None:
         self._keeps = keeps
-        self._homes: dict[tuple[Kind, str], dict[str, _Stored]] = {}
+        self._objects: dict[Kind, dict[str, dict[str, _Stored]]] = defaultdict(dict)
+        """By kind, namespace and name."""
         self._deleted: OrderedDict[str, int] = OrderedDict()
         self._vacated: OrderedDict[Key, None] = OrderedDict()
         self._doubted: set[Key] = set()
@@ -80,11 +81,11 @@ class ObjectCache:
 
     def all(self, kind: Kind, namespace: str) -> list[Manifest]:
         """Return all known objects of a namespace, of those whose content is not watched only type and metadata."""
-        return [_load(stored) for stored in self._homes.get((kind, namespace), {}).values()]
+        return [_load(stored) for stored in self._home(kind, namespace).values()]
 
     def all_metadata(self, kind: Kind, namespace: str) -> list[Manifest]:
         """Return type and metadata of all known objects of a namespace."""
-        return [_unpack(stored.about) for stored in self._homes.get((kind, namespace), {}).values()]
+        return [_unpack(stored.about) for stored in self._home(kind, namespace).values()]
 
     def saw(self, kind: Kind, manifest: Manifest, *, deleted: bool = False, whole: bool = True) -> Sight:
         """Take note of an object in a list or an event. `whole`: it came with its content, not its metadata alone."""
@@ -141,9 +142,8 @@ class ObjectCache:
         self._listed.add((kind, namespace))
         gone = [
             (Key(kind, home, name), stored.uid)
-            for (one, home), found in self._homes.items()
-            if one == kind and namespace in (None, home)
-            for name, stored in found.items()
+            for home in (self._objects[kind] if namespace is None else (namespace,))
+            for name, stored in self._home(kind, home).items()
             if stored.uid not in uids and stored.version <= version
         ]
         for key, uid in gone:
@@ -152,10 +152,13 @@ class ObjectCache:
 
     def __len__(self) -> int:
         """Return how many objects are kept."""
-        return sum(map(len, self._homes.values()))
+        return sum(len(home) for homes in self._objects.values() for home in homes.values())
+
+    def _home(self, kind: Kind, namespace: str) -> dict[str, _Stored]:
+        return self._objects[kind].get(namespace, {})
 
     def _find(self, key: Key) -> _Stored | None:
-        return self._homes.get((key.kind, key.namespace), {}).get(key.name)
+        return self._home(key.kind, key.namespace).get(key.name)
 
     def _keep(self, key: Key, manifest: Manifest, *, whole: bool) -> None:
         self._doubted.discard(key)
@@ -168,7 +171,7 @@ class ObjectCache:
         stored = _Stored(
             about["metadata"]["uid"], version_of(about["metadata"]), _pack(about), _pack(content) if whole else None
         )
-        self._homes.setdefault((key.kind, key.namespace), {})[key.name] = stored
+        self._objects[key.kind].setdefault(key.namespace, {})[key.name] = stored
 
     def _is_gone(self, uid: str, version: int) -> bool:
         """Tell whether the object was deleted after it had this version."""
@@ -186,11 +189,10 @@ class ObjectCache:
                 self._vacated.popitem(last=False)
 
     def _drop(self, key: Key) -> None:
-        home = (key.kind, key.namespace)
-        found = self._homes.get(home, {})
-        found.pop(key.name, None)
-        if not found:
-            self._homes.pop(home, None)
+        home = self._home(key.kind, key.namespace)
+        home.pop(key.name, None)
+        if not home:
+            self._objects[key.kind].pop(key.namespace, None)
         self._doubted.discard(key)
 
 
